@@ -1,0 +1,61 @@
+# Every target makes the virtual environment first, once, and reuses it: `make demo` and `make test` work as the first command after a clone.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+DEV    := $(VENV)/.installed-dev
+BENCH  := $(VENV)/.installed-bench
+
+.PHONY: help demo test check format lint types docs bench proto examples clean
+help:            ## What can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sigil-actors needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(STAMP)
+
+$(BENCH): $(DEV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+demo: $(STAMP)   ## The whole story in a minute, on embedded defaults
+	@$(BIN)/sigil-actors demo $(ARGS)
+
+test: $(DEV)     ## All tests
+	$(BIN)/python -m pytest $(ARGS)
+
+format: $(DEV)   ## Put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only --quiet .
+
+lint: $(DEV)     ## Format and lint, changing nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(DEV)    ## mypy --strict
+	$(BIN)/mypy
+
+docs: $(DEV)     ## The documentation, warnings are errors
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+check: lint types test docs   ## Everything that a commit must pass
+
+bench: $(BENCH)  ## Measures against the peers: make bench [ONLY=NAME] [JSON=FILE]
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
+
+proto: $(DEV)    ## Generate sigil_actors/_proto from proto/
+	$(BIN)/python proto/generate.py
+
+examples: $(DEV) ## Rebuild the .wasm files of the examples
+	$(BIN)/python examples/build.py
+
+clean:           ## Remove what the targets made
+	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache
