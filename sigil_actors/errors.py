@@ -1,7 +1,9 @@
 """Every error that this package raises on purpose: whose fault it is, where, and what to do.
 
-One root, `SigilError`. Callers match on the type and read the attributes, never the text. The text is for
-people: it says what happened and ends with what to do. Bugs of our own are `AssertionError` and are not caught.
+One root, `SigilError`. Callers match on the type and read the attributes, never the text. The text
+is for
+people: it says what happened and ends with what to do. Bugs of our own are `AssertionError` and are
+not caught.
 """
 
 from collections.abc import Sequence
@@ -37,7 +39,10 @@ def _sentence(what: str, remedy: str) -> str:
 
 
 class InvalidCapabilityError(SigilError):
-    """A capability or pattern breaks the grammar, or is over its bounds. `text` is what was given."""
+    """A capability or pattern breaks the grammar, or is over its bounds.
+
+    `text` is what was given.
+    """
 
     fault = Fault.CALLER
 
@@ -62,13 +67,21 @@ class Problem:
     remedy: str
 
     def render(self, file: str) -> str:
-        """Return `FILE:LINE: PATH: what is wrong. What to do.`; parts that are missing are left out."""
+        """Return `FILE:LINE: PATH: what is wrong.
+
+        What to do.`; parts that are missing are left out.
+        """
         place = f"{file}:{self.line}" if self.line else file
-        return ": ".join(part for part in (place, self.path, _sentence(self.what, self.remedy)) if part)
+        return ": ".join(
+            part for part in (place, self.path, _sentence(self.what, self.remedy)) if part
+        )
 
 
 class ManifestError(SigilError):
-    """A text can't become a `Manifest`. `problems` holds every reason found, in the order of the file."""
+    """A text can't become a `Manifest`.
+
+    `problems` holds every reason found, in the order of the file.
+    """
 
     fault = Fault.MANIFEST_AUTHOR
 
@@ -79,7 +92,10 @@ class ManifestError(SigilError):
 
 
 class InvalidTransitionError(SigilError):
-    """A plugin instance was told to enter a state that can't follow its present one; it stays where it was."""
+    """A plugin instance was told to enter a state that can't follow its present one.
+
+    It stays where it was.
+    """
 
     fault = Fault.CALLER
 
@@ -94,11 +110,14 @@ class InvalidTransitionError(SigilError):
 
 
 class CapabilityDeniedError(SigilError):
-    """The enforcer said no. `reason` is a `DenyReason`; `decision` the whole `Decision`, once it was recorded."""
+    """The enforcer said no.
+
+    `reason` is a `DenyReason`; `decision` the whole `Decision`, once it was recorded.
+    """
 
     fault = Fault.OPERATOR
 
-    def __init__(  # noqa: D107
+    def __init__(
         self,
         *,
         plugin: str,
@@ -122,9 +141,14 @@ class AuditUnavailableError(SigilError):
 
 
 class AuditIntegrityError(SigilError):
-    """The audit log isn't what was written: an entry was edited, is missing, or was moved. `seq` names it."""
+    """The audit log isn't what was written: an entry was edited, is missing, or was moved.
 
-    def __init__(self, what: str, *, seq: int | None = None, kind: str = "", remedy: str = "") -> None:
+    `seq` names it.
+    """
+
+    def __init__(
+        self, what: str, *, seq: int | None = None, kind: str = "", remedy: str = ""
+    ) -> None:
         self.seq = seq
         self.kind = kind
         super().__init__(what, remedy=remedy)
@@ -150,13 +174,16 @@ class PluginNotFoundError(PluginError):
         remedy = (
             f"Did you mean {' or '.join(map(repr, self.near))}?"
             if self.near
-            else f"{known} plugins are known; list them with runtime.list() or sigil-actors validate"
+            else f"{known} plugins are known; runtime.list() and sigil-actors validate name them"
         )
         super().__init__(plugin, "is not known", remedy=remedy)
 
 
 class ToolNotFoundError(PluginError):
-    """The plugin runs, but has no tool of that name. `near` holds the names of the tools that it has."""
+    """The plugin runs, but has no tool of that name.
+
+    `near` holds the names of the tools that it has.
+    """
 
     fault = Fault.CALLER
 
@@ -177,13 +204,16 @@ class InvalidArgumentsError(PluginError):
         self.problems = tuple(problems)
         super().__init__(
             plugin,
-            f"was not called: the arguments of {tool!r} don't fit its schema: {'; '.join(problems)}",
+            f"got arguments that don't fit the schema of {tool!r}: {'; '.join(problems)}",
             remedy="Its schema is in session.describe()",
         )
 
 
 class PluginUnavailableError(PluginError):
-    """The plugin is known but takes no calls now. `reason` is a word: draining, stopped, quarantined, …"""
+    """The plugin is known but takes no calls now.
+
+    `reason` is a word: draining, stopped, quarantined, …
+    """
 
     fault = Fault.OPERATOR
 
@@ -212,7 +242,10 @@ _UNAVAILABLE_REMEDIES = {
 
 
 class PluginStartError(PluginError):
-    """The plugin couldn't be started. The remedy says what the operator or the author can change."""
+    """The plugin couldn't be started.
+
+    The remedy says what the operator or the author can change.
+    """
 
 
 class HandshakeError(PluginStartError):
@@ -220,7 +253,10 @@ class HandshakeError(PluginStartError):
 
 
 class PluginCrashedError(PluginError):
-    """The instance that served the call is gone. `last_words` are its last lines of log, escaped."""
+    """The instance that served the call is gone.
+
+    `last_words` are its last lines of log, escaped.
+    """
 
     def __init__(
         self,
@@ -242,7 +278,10 @@ class PluginCrashedError(PluginError):
 
 
 class PluginCallError(PluginError):
-    """The plugin answered the call with an error, or the call could not be made. `reason` is what it said."""
+    """The plugin answered the call with an error, or the call could not be made.
+
+    `reason` is what it said.
+    """
 
     def __init__(self, plugin: str, reason: str, *, remedy: str = "") -> None:
         self.reason = reason
@@ -263,7 +302,10 @@ class GuestTrapError(PluginError):
 
 
 class LimitExceededError(PluginError):
-    """The plugin ran into a bound. `bound` names it, `value` is where it lies, `key` is what to change."""
+    """The plugin ran into a bound.
+
+    `bound` names it, `value` is where it lies, `key` is what to change.
+    """
 
     def __init__(self, plugin: str, *, bound: str, value: str, key: str) -> None:
         self.bound = bound
@@ -278,6 +320,32 @@ class LimitExceededError(PluginError):
 
 class SandboxUnavailableError(SigilError):
     """This machine can't make the sandbox that the plugin needs, so the plugin was not started."""
+
+
+class HostFunctionMissingError(SigilError):
+    """A host call was allowed, but the embedding application has no function for it."""
+
+    def __init__(self, capability: str) -> None:
+        self.capability = capability
+        super().__init__(
+            f"no host function for {capability!r}",
+            remedy="Register one in open_runtime(host_functions=...)",
+        )
+
+
+class HostFunctionFailedError(SigilError):
+    """A host function raised.
+
+    `error_type` is the name of the exception's type; its text stays with the host.
+    """
+
+    def __init__(self, capability: str, error_type: str) -> None:
+        self.capability = capability
+        self.error_type = error_type
+        super().__init__(
+            f"the host function for {capability!r} failed with {error_type}",
+            remedy="The host's log has the rest",
+        )
 
 
 class SettingsError(SigilError):

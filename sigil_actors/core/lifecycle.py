@@ -25,16 +25,18 @@ class PluginState(StrEnum):
     ERROR = "error"
 
 
-TRANSITIONS: Mapping[PluginState, frozenset[PluginState]] = MappingProxyType({
-    PluginState.DISCOVERED: frozenset({PluginState.VALIDATING}),
-    PluginState.VALIDATING: frozenset({PluginState.LOADING, PluginState.ERROR}),
-    PluginState.LOADING: frozenset({PluginState.RUNNING, PluginState.ERROR}),
-    PluginState.RUNNING: frozenset({PluginState.DRAINING, PluginState.ERROR}),
-    PluginState.DRAINING: frozenset({PluginState.STOPPING, PluginState.ERROR}),
-    PluginState.STOPPING: frozenset({PluginState.STOPPED, PluginState.ERROR}),
-    PluginState.STOPPED: frozenset(),
-    PluginState.ERROR: frozenset(),
-})
+TRANSITIONS: Mapping[PluginState, frozenset[PluginState]] = MappingProxyType(
+    {
+        PluginState.DISCOVERED: frozenset({PluginState.VALIDATING}),
+        PluginState.VALIDATING: frozenset({PluginState.LOADING, PluginState.ERROR}),
+        PluginState.LOADING: frozenset({PluginState.RUNNING, PluginState.ERROR}),
+        PluginState.RUNNING: frozenset({PluginState.DRAINING, PluginState.ERROR}),
+        PluginState.DRAINING: frozenset({PluginState.STOPPING, PluginState.ERROR}),
+        PluginState.STOPPING: frozenset({PluginState.STOPPED, PluginState.ERROR}),
+        PluginState.STOPPED: frozenset(),
+        PluginState.ERROR: frozenset(),
+    }
+)
 
 
 def valid_transition(source: PluginState, target: PluginState) -> bool:

@@ -1,0 +1,110 @@
+"""What a tier promises: an instance lives inside a `with` block and is gone when it is left."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from sigil_actors.core.calls import ExecuteRequest, Health, InstanceEnd, ToolDefinition
+from sigil_actors.core.json_value import JsonObject
+from sigil_actors.core.manifest import Manifest
+from sigil_actors.ports.host_functions import HostFunctions
+
+PluginLog = Callable[[str, str], None]
+"""Takes a level (debug, info, warn, error) and raw text from the plugin; escapes and bounds it.
+
+Never blocks, any thread.
+"""
+
+
+@attrs.frozen(kw_only=True)
+class Launch:
+    """Everything that a tier needs to bring up one instance."""
+
+    plugin: str
+    generation: int
+    manifest: Manifest
+    folder: Path
+    """The snapshot of the plugin's folder: what was checked is what runs.
+
+    Read-only; it outlives the instance.
+    """
+    host: HostFunctions
+    """The way back for this instance: its identity is already bound to it."""
+    log: PluginLog
+
+
+class Tier(Protocol):
+    """A way of running plugins."""
+
+    @property
+    def kind(self) -> str:
+        """Return the word that a manifest uses for it in `execution.tier`."""
+
+    def open(self, launch: Launch) -> AbstractAsyncContextManager["TierSession"]:
+        """Run one instance for as long as the block lasts.
+
+        On leaving, by any road, nothing of the instance is left: no process, no thread, no socket,
+        no file.
+
+        Raises:
+            PluginStartError: on entering; the instance couldn't be brought up.
+            LimitExceededError: on entering; it ran into a bound while starting.
+            GuestTrapError: on entering; its start code trapped.
+        """
+
+
+class TierSession(Protocol):
+    """One running instance.
+
+    Every method is called in the caller's own task and may be cancelled at any await.
+
+    When the instance ends by itself, whatever is waiting in it raises, and `wait_ended` returns. A
+    call that is cancelled leaves the session usable: a tier that can't go on with the same memory
+    renews it by itself.
+    """
+
+    @property
+    def calls_at_once(self) -> int | None:
+        """Return how many calls it takes at the same time, or None for any number.
+
+        The runtime keeps to it.
+        """
+
+    async def init(self, config: JsonObject) -> None:
+        """Hand over the configuration; once, first.
+
+        Raises:
+            PluginStartError: the plugin refused it, in its own words.
+        """
+
+    async def health(self) -> Health:
+        """Ask how it is."""
+
+    async def describe(self) -> tuple[ToolDefinition, ...]:
+        """Ask which tools it has. Bounded: 256 tools, 1 MiB in all."""
+
+    def execute(self, request: ExecuteRequest) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+        """Call a tool; iterate over the pieces of text that it answers, as they come.
+
+        With back-pressure.
+
+        Leaving the block early cancels the call. An error of the block's body leaves it bare.
+
+        Raises:
+            PluginCallError: from the iterator; the plugin answered with an error.
+            GuestTrapError: from the iterator; this call trapped.
+            LimitExceededError: from the iterator; this call ran into a bound.
+            PluginCrashedError: from the iterator; the instance ended while the call was in it.
+        """
+
+    async def shutdown(self, *, grace_s: float) -> bool:
+        """Ask it to finish; tell whether it said that it did so cleanly.
+
+        Never takes longer than `grace_s`.
+        """
+
+    async def wait_ended(self) -> InstanceEnd:
+        """Wait until the instance is over though nobody stopped it."""

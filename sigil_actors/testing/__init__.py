@@ -1,0 +1,1 @@
+"""For tests of applications that embed the runtime, and for those of this project."""
