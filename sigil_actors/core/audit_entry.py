@@ -111,7 +111,10 @@ class AuditEntry:
     def stored_as(self, seq: int, entry_hash: bytes) -> "AuditEntry":
         """Return this entry with its place and its hash."""
         copy = object.__new__(AuditEntry)
-        copy.__dict__.update(self.__dict__, seq=seq, hash=entry_hash)
+        fields = copy.__dict__
+        fields.update(self.__dict__)
+        fields["seq"] = seq
+        fields["hash"] = entry_hash
         return copy
 
 
