@@ -9,7 +9,7 @@ pattern.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -22,6 +22,9 @@ LENGTH_MAX: Final = 1024
 """Characters of a capability or pattern; part of the grammar. Leaves room for a long path."""
 
 STAR: Final = "*"
+
+_PATH_PREFIXES_MAX = 8
+"""Folders of a path that are looked up rather than compared; deeper patterns just take longer."""
 
 # Deterministic and possessive: there is nothing to try twice, so the time is linear in the text. A
 # control character has no place in a name that people read. A lone surrogate has no bytes of its
@@ -39,13 +42,12 @@ _NOT_IN_A_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _STARS = re.compile(r"\*+")
 
 
-class CapabilityParts(NamedTuple):
-    """A well-formed capability taken apart once, to be held against many sets."""
+CapabilityParts: TypeAlias = tuple[str, list[str], list[str]]
+"""A well-formed capability taken apart once, to be held against many sets: its text, its segments,
+and what comes before the star of any `PREFIX.*` or `PATH/*` that matches it, longest first.
 
-    text: str
-    segments: Sequence[str]
-    prefixes: Sequence[str]
-    """What `PREFIX.*` could begin with, longest first: `a.b.`, `a.` and `` for `a.b.c`."""
+A plain tuple, since one is made for each decision and a class would cost a tenth of it.
+"""
 
 
 def split_capability(capability: str) -> CapabilityParts | None:
@@ -65,8 +67,15 @@ def split_capability(capability: str) -> CapabilityParts | None:
     for segment in segments[:-1]:
         length += len(segment) + 1
         prefixes.append(text[:length])
+    if segments[-1][0] == "/":
+        slash = length
+        for _ in range(_PATH_PREFIXES_MAX):
+            prefixes.append(text[: slash + 1])
+            slash = text.find("/", slash + 1)
+            if slash < 0:
+                break
     prefixes.reverse()
-    return CapabilityParts(text, segments, prefixes)
+    return text, segments, prefixes
 
 
 def check_capability(text: str) -> None:
@@ -105,7 +114,7 @@ def match_capability(pattern: str, capability: str) -> bool:
     parts = split_capability(capability)
     if parts is None or _PATTERN.fullmatch(pattern) is None:
         return False
-    return _match_segments(_compile(pattern), parts.segments)
+    return _match_segments(_compile(pattern), parts[1])
 
 
 @attrs.frozen(init=False, eq=False, repr=False)
@@ -117,7 +126,7 @@ class CapabilitySet:
     _exact: frozenset[str]
     """The patterns without a star."""
     _prefixes: Mapping[str, str]
-    """The patterns `PREFIX.*` without a further star, by what comes before the star."""
+    """The patterns `PREFIX.*` and `PATH/*` without a further star, by what comes before it."""
     _rest: Mapping[str, "tuple[_Pattern, ...]"]
     """All others that can match a capability whose first segment is the key, longest first."""
     _rest_anywhere: "tuple[_Pattern, ...]"
@@ -138,10 +147,11 @@ class CapabilitySet:
             compiled = _compile(text)
             if STAR not in text:
                 continue
-            if compiled[-1] is _ANY_SEGMENTS and all(type(part) is str for part in compiled[:-1]):
-                prefixes.setdefault(text.rstrip(STAR), text)
+            start, end = text.partition(STAR)[0], text.rpartition(STAR)[2]
+            if _is_prefix(start, text):
+                prefixes.setdefault(start, text)
             else:
-                rest.append(_Pattern(text, text.partition(STAR)[0], compiled))
+                rest.append(_Pattern(text, start, end, compiled))
         heads = {part for part in (pattern.segments[0] for pattern in rest) if type(part) is str}
         self.__attrs_init__(
             patterns=unique,
@@ -182,18 +192,22 @@ class CapabilitySet:
 
     def matching_parts(self, parts: CapabilityParts) -> str | None:
         """Return what `matching` returns, for a capability that is taken apart already."""
-        text = parts.text
+        text, segments, prefixes = parts
         if text in self._exact:
             return text
         best = None
-        for prefix in parts.prefixes:
-            best = self._prefixes.get(prefix)
-            if best is not None:
+        for prefix in prefixes:
+            if prefix in self._prefixes:
+                best = self._prefixes[prefix]
                 break
-        for pattern in self._rest.get(parts.segments[0], self._rest_anywhere):
+        for pattern in self._rest.get(segments[0], self._rest_anywhere):
             if best is not None and len(best) >= len(pattern.text):
                 break
-            if text.startswith(pattern.start) and _match_segments(pattern.segments, parts.segments):
+            if (
+                text.startswith(pattern.start)
+                and text.endswith(pattern.end)
+                and _match_segments(pattern.segments, segments)
+            ):
                 return pattern.text
         return best
 
@@ -282,7 +296,8 @@ _Segment: TypeAlias = str | _Glob | _AnySegments
 class _Pattern:
     text: str
     start: str
-    """What stands before the first star: a cheap test that rules most patterns out."""
+    end: str
+    """What stands before the first star and after the last: a cheap test that rules most out."""
     segments: tuple[_Segment, ...]
 
 
@@ -307,6 +322,14 @@ def _compile_segment(segment: str) -> _Segment:
         return _ANY_SEGMENTS
     start, *middle, end = _STARS.split(segment)
     return _Glob(start, tuple(middle), end, len(segment) - segment.count(STAR))
+
+
+def _is_prefix(start: str, pattern: str) -> bool:
+    """Tell whether a pattern matches just what has `start` among its prefixes."""
+    if pattern.rstrip(STAR) != start:
+        return False
+    last = _segments(start + STAR)[-1]
+    return last == STAR or (last[0] == last[-2] == "/" and last.count("/") <= _PATH_PREFIXES_MAX)
 
 
 def _match_segments(pattern: Sequence[_Segment], segments: Sequence[str]) -> bool:
