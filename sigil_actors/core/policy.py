@@ -26,11 +26,9 @@ _PLUGIN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class DenyReason(StrEnum):
-    """Why a check was denied; `OK` where it wasn't. In the order of the questions."""
+    """Why a check was denied; `OK` where it wasn't."""
 
     OK = "ok"
-    INVALID_REQUEST = "invalid_request"
-    """The capability or the plugin's name is malformed or over the bounds, or the check failed."""
     PLUGIN_NOT_REGISTERED = "plugin_not_registered"
     PLUGIN_ALLOW_MISSING = "plugin_allow_missing"
     """No pattern of the plugin's `capabilities` matches."""
@@ -38,6 +36,8 @@ class DenyReason(StrEnum):
     """A pattern of its `deny_capabilities` matches."""
     WORKSPACE_ALLOW_MISSING = "workspace_allow_missing"
     USER_PERMISSION_MISSING = "user_permission_missing"
+    INVALID_REQUEST = "invalid_request"
+    """The capability or the plugin's name is malformed or over the bounds, or the check failed."""
 
 
 @attrs.frozen
@@ -164,9 +164,9 @@ class Policy:
         return known
 
 
-def is_plugin_name(text: str) -> bool:
+def is_plugin_name(text: object) -> bool:
     """Tell whether a plugin can have that name."""
-    return _PLUGIN_NAME.fullmatch(text) is not None
+    return isinstance(text, str) and _PLUGIN_NAME.fullmatch(text) is not None
 
 
 def decide(
