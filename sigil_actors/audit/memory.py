@@ -1,4 +1,4 @@
-"""An audit log in memory, for tests and for trying things out. It survives closing, not the process."""
+"""An audit log in memory, for tests. It survives closing, not the process."""
 
 from collections.abc import Sequence
 from types import TracebackType

@@ -14,7 +14,9 @@ from typing import Final
 
 import attrs
 
+from sigil_actors.core.capability import check_pattern, match_capability
 from sigil_actors.core.json_value import JsonObject
+from sigil_actors.core.text import escape_text
 from sigil_actors.errors import AuditIntegrityError, InvalidCapabilityError
 
 GENESIS: Final = bytes(32)
@@ -52,10 +54,6 @@ _TEXT_FIELDS = (
 
 def bounded_text(text: str) -> str:
     """Return `text` as an entry holds it: strange characters escaped, `TEXT_LENGTH_MAX` at most."""
-    if text.isascii() and text.isprintable() and len(text) <= TEXT_LENGTH_MAX:
-        return text
-    from sigil_actors.core.text import escape_text
-
     return escape_text(text, limit=TEXT_LENGTH_MAX)
 
 
@@ -101,7 +99,12 @@ class AuditEntry:
             f"{self.action}{self.actor}{self.plugin}{self.workspace_id}{self.user_id}"
             f"{self.session_id}{self.capability}{self.result}{self.reason}"
         )
-        if not (len(texts) <= TEXT_LENGTH_MAX and texts.isascii() and texts.isprintable()):
+        if not (
+            len(texts) <= TEXT_LENGTH_MAX
+            and texts.isascii()
+            and texts.isprintable()
+            and "\\" not in texts
+        ):
             for name in _TEXT_FIELDS:
                 self.__dict__[name] = bounded_text(getattr(self, name))
         if self.details:
@@ -150,6 +153,7 @@ def _bounded_details(details: JsonObject) -> tuple[JsonObject, str]:
         # They can't be UTF-8. As visible escapes they can, and nobody downstream trips over them.
         text = _LONE_SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
         details = json.loads(text)
+        text = _JSON.encode(details)  # escaped keys sort elsewhere
     size = len(text) if text.isascii() else len(text.encode())
     if size > DETAILS_BYTES_MAX:
         return _replaced_details(
@@ -176,16 +180,20 @@ def canonical_bytes(entry: AuditEntry) -> bytes:
     made from these bytes. Two entries that differ in any other field differ in their bytes,
     because each field can be read back: `entry_from_bytes`.
     """
-    return _canonical_bytes(entry, entry.seq)
+    return _canonical_text(entry, entry.seq).encode()
 
 
-def _canonical_bytes(entry: AuditEntry, seq: int) -> bytes:
+def _canonical_text(entry: AuditEntry, seq: int) -> str:
+    return f"{_text_before_details(entry, seq)}{entry._details_text}]"  # noqa: SLF001
+
+
+def _text_before_details(entry: AuditEntry, seq: int) -> str:
     return (
         f"[{FORMAT_VERSION},{seq},{microseconds(entry.timestamp)},{_quote(entry.action)},"
         f"{_quote(entry.actor)},{_quote(entry.plugin)},{_quote(entry.workspace_id)},"
         f"{_quote(entry.user_id)},{_quote(entry.session_id)},{_quote(entry.capability)},"
-        f"{_quote(entry.result)},{_quote(entry.reason)},{entry._details_text}]"  # noqa: SLF001
-    ).encode()
+        f"{_quote(entry.result)},{_quote(entry.reason)},"
+    )
 
 
 def microseconds(timestamp: datetime) -> int:
@@ -198,10 +206,10 @@ def chain_hash(previous: bytes, entry: AuditEntry) -> bytes:
     return sha256(previous + canonical_bytes(entry)).digest()
 
 
-def seal_entry(previous: bytes, seq: int, entry: AuditEntry) -> tuple[AuditEntry, bytes]:
-    """Return `entry` with its place after `previous` and its hash; also its canonical bytes."""
-    stored = _canonical_bytes(entry, seq)
-    return entry.stored_as(seq, sha256(previous + stored).digest()), stored
+def seal_entry(previous: bytes, seq: int, entry: AuditEntry) -> tuple[AuditEntry, str]:
+    """Return `entry` with its place after `previous` and its hash; also its canonical text."""
+    text = _canonical_text(entry, seq)
+    return entry.stored_as(seq, sha256(previous + text.encode()).digest()), text
 
 
 def entry_from_bytes(stored: bytes, entry_hash: bytes) -> AuditEntry:
@@ -211,22 +219,20 @@ def entry_from_bytes(stored: bytes, entry_hash: bytes) -> AuditEntry:
         AuditIntegrityError: these aren't the canonical bytes of any entry.
     """
     try:
-        fields = json.loads(stored)
-        version, seq, timestamp_us, *texts, details = fields
+        text = stored.decode()
+        version, seq, timestamp_us, *texts, details = json.loads(text)
         entry = object.__new__(AuditEntry)
         # Around `__init__`: what is stored was bounded then, and must come back as it is.
-        entry.__dict__.update(
-            zip(_TEXT_FIELDS, texts, strict=True),
-            timestamp=_EPOCH + timedelta(microseconds=timestamp_us),
-            details=details,
-            seq=seq,
-            hash=entry_hash,
-            _details_text=_JSON.encode(details),
-        )
-        is_entry = version == FORMAT_VERSION and canonical_bytes(entry) == stored
-    except (TypeError, ValueError, OverflowError, RecursionError, KeyError) as error:
+        fields = entry.__dict__
+        fields.update(zip(_TEXT_FIELDS, texts, strict=True))
+        fields["timestamp"] = _EPOCH + timedelta(microseconds=timestamp_us)
+        fields["details"], fields["seq"], fields["hash"] = details, seq, entry_hash
+        before_details = _text_before_details(entry, seq)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _not_an_entry(type(error).__name__) from error
-    if not is_entry:
+    fields["_details_text"] = text[len(before_details) : -1]
+    is_canonical = text.startswith(before_details + "{") and text.endswith("}]")
+    if not (is_canonical and version == FORMAT_VERSION and isinstance(details, dict)):
         raise _not_an_entry("another form")
     return entry
 
@@ -249,8 +255,6 @@ def _optional_utc(timestamp: datetime | None) -> datetime | None:
 
 def _optional_pattern(pattern: str | None) -> str | None:
     if pattern is not None:
-        from sigil_actors.core.capability import check_pattern
-
         check_pattern(pattern)
     return pattern
 
@@ -290,8 +294,6 @@ class AuditFilter:
         """Tell whether the pattern, if there is one, matches `capability`."""
         if self.capability is None:
             return True
-        from sigil_actors.core.capability import match_capability
-
         try:
             return match_capability(self.capability, capability)
         except InvalidCapabilityError:
