@@ -5,25 +5,31 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 BENCH  := $(VENV)/.installed-bench
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check format lint types docs bench proto examples clean
+.PHONY: help demo test check coverage format lint types docs reference bench proto examples clean
+.NOTPARALLEL:     # two pip runs in one virtual environment get in each other's way
+.DELETE_ON_ERROR: # a virtual environment that was made only half is made anew
 help:            ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sigil-actors needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 
-$(STAMP): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+$(STAMP): pyproject.toml $(BIN)/python
+	@echo 'Installing into $(VENV), once' >&2
+	@$(PIP) --editable .
 	@touch $@
 
-$(DEV): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(DEV): pyproject.toml $(BIN)/python
+	@echo 'Installing into $(VENV) with the tools for development, once' >&2
+	@$(PIP) --editable '.[dev]'
 	@touch $@ $(STAMP)
 
 $(BENCH): $(DEV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@echo 'Installing into $(VENV) what the benchmarks compare with, once' >&2
+	@$(PIP) --editable '.[bench]'
 	@touch $@
 
 demo: $(STAMP)   ## The whole story in a minute, on embedded defaults
@@ -31,6 +37,11 @@ demo: $(STAMP)   ## The whole story in a minute, on embedded defaults
 
 test: $(DEV)     ## All tests
 	$(BIN)/python -m pytest $(ARGS)
+
+coverage: $(DEV) ## All tests, with what they miss; the core has to be whole
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage report --skip-covered
+	$(BIN)/python -m coverage report --include='sigil_actors/core/*' --fail-under=100
 
 format: $(DEV)   ## Put the code into its format
 	$(BIN)/ruff format .
@@ -44,7 +55,10 @@ types: $(DEV)    ## mypy --strict
 	$(BIN)/mypy
 
 docs: $(DEV)     ## The documentation, warnings are errors
-	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -q -W --keep-going -E -b html docs docs/_build/html
+
+reference: $(DEV) ## Write the parts of docs/reference that come from the code
+	$(BIN)/python docs/generate.py
 
 check: lint types test docs   ## Everything that a commit must pass
 
