@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 BENCH  := $(VENV)/.installed-bench
+# An upgrade of the system may take the interpreter away: then what was installed for it doesn't count.
+$(shell test -x $(BIN)/python || rm -f $(STAMP) $(DEV) $(BENCH))
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help demo test check coverage format lint types docs reference bench proto examples clean
@@ -17,12 +19,12 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sigil-actors needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV)
 
-$(STAMP): pyproject.toml $(BIN)/python
+$(STAMP): pyproject.toml | $(BIN)/python
 	@echo 'Installing into $(VENV), once' >&2
 	@$(PIP) --editable .
 	@touch $@
 
-$(DEV): pyproject.toml $(BIN)/python
+$(DEV): pyproject.toml | $(BIN)/python
 	@echo 'Installing into $(VENV) with the tools for development, once' >&2
 	@$(PIP) --editable '.[dev]'
 	@touch $@ $(STAMP)
