@@ -7,7 +7,7 @@ the throughput of a channel each way.
 """
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import attrs
 import outcome
@@ -98,6 +98,8 @@ class MailboxStatistics:
 
     waiting: int
     """Messages that wait in it."""
+    orders: int
+    """Orders that wait in it."""
     capacity: int
     asks: int
     """Askers that wait for a reply, whether their message was taken or not."""
@@ -134,7 +136,7 @@ class Mailbox:
             await self._send(self._send_work, envelope)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._down() from None
-        return await self._wait_reply(envelope)
+        return cast("Reply", await self._wait_reply(envelope))
 
     async def order(self, message: Request[Reply]) -> Reply:
         """Send a message by the lane that work can't fill, and wait for its reply.
@@ -145,7 +147,7 @@ class Mailbox:
         await trio.lowlevel.checkpoint_if_cancelled()
         envelope = Envelope(message, self, trio.lowlevel.current_task())
         self._send_order_nowait(envelope)
-        return await self._wait_reply(envelope)
+        return cast("Reply", await self._wait_reply(envelope))
 
     async def tell(self, message: object) -> None:
         """Send a message without waiting for an answer; waits for room.
@@ -229,6 +231,7 @@ class Mailbox:
         """Return a look at it as it is now."""
         return MailboxStatistics(
             waiting=self._send_work.statistics().current_buffer_used,
+            orders=self._send_order.statistics().current_buffer_used,
             capacity=self._capacity,
             asks=len(self._asks),
             dead_letters=self._dead_letters,
@@ -242,7 +245,7 @@ class Mailbox:
         # A fresh one each time: an exception that several tasks raise gathers all their tracebacks.
         return ActorDownError(self.owner, self._closed.why if self._closed else "it ended")
 
-    async def _wait_reply(self, envelope: Envelope) -> Any:
+    async def _wait_reply(self, envelope: Envelope) -> object:
         self._asks[envelope] = None
         return await trio.lowlevel.wait_task_rescheduled(envelope.abandon)
 

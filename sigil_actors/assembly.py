@@ -1,0 +1,102 @@
+"""A configuration becomes a running runtime: the one place that names concrete tiers."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from os import PathLike
+from pathlib import Path
+
+from sigil_actors.core.json_value import JsonObject
+from sigil_actors.core.manifest import Manifest
+from sigil_actors.ports.audit_store import AuditStore
+from sigil_actors.ports.tier import Tier
+from sigil_actors.ports.wall_clock import WallClock
+from sigil_actors.runtime.definition import NO_CONFIG, Definition, manifest_digest
+from sigil_actors.runtime.enforcer import open_enforcer
+from sigil_actors.runtime.host_calls import HostFunction
+from sigil_actors.runtime.manager import Manager
+from sigil_actors.runtime.runtime import Parts, Runtime, run_runtime
+from sigil_actors.runtime.settings import RuntimeSettings
+from sigil_actors.storage.sqlite_kv import open_sqlite_kv
+from sigil_actors.storage.state_folder import open_state_folder
+
+
+@asynccontextmanager
+async def open_runtime(
+    plugins_dir: str | PathLike[str] | None = None,
+    *,
+    audit_store: AuditStore,
+    manifests: Sequence[tuple[Manifest, str | PathLike[str] | None]] = (),
+    host_functions: Mapping[str, HostFunction] | None = None,
+    settings: RuntimeSettings | None = None,
+    configs: Mapping[str, JsonObject] | None = None,
+    state_dir: str | PathLike[str] | None = None,
+    tiers: Sequence[Tier] | None = None,
+    clock: WallClock | None = None,
+) -> AsyncGenerator[Runtime]:
+    """Run plugins for as long as the block lasts.
+
+    Args:
+        plugins_dir: The folder with a folder for each plugin. A missing one is empty.
+        audit_store: Where every decision is recorded, opened and closed here. No store, no runtime.
+        manifests: Plugins made in code, each with its folder (None: it has no files).
+        host_functions: What plugins may call back, by capability pattern; the longest one wins.
+        settings: Bounds and times.
+        configs: The configuration of each plugin, by its name.
+        state_dir: Where plugins' keys and values and the snapshots are kept. Without one, keys and
+            values live as long as the block, and snapshots lie in the machine's temporary folder.
+        tiers: The ways of running plugins; those of this package where none are given.
+        clock: The time of day, for audit entries.
+
+    Raises:
+        AuditUnavailableError: the audit store can't be opened.
+        StateFolderError: the state folder can't be used, or another runtime uses it.
+        SettingsError: a setting or a host function can't be as it is.
+    """
+    settings = settings or RuntimeSettings()
+    async with AsyncExitStack() as stack:
+        state = await stack.enter_async_context(
+            open_state_folder(None if state_dir is None else Path(state_dir))
+        )
+        kv = await stack.enter_async_context(open_sqlite_kv(state.kv))
+        enforcer = await stack.enter_async_context(
+            open_enforcer(
+                audit_store,
+                clock=clock,
+                mailbox_size=settings.mailbox_size,
+                audit_timeout_s=settings.audit_timeout_s,
+            )
+        )
+        chosen = _default_tiers() if tiers is None else tiers
+        parts = Parts(
+            enforcer=enforcer,
+            manager=Manager(None if plugins_dir is None else Path(plugins_dir), enforcer),
+            definitions=[_definition(*given, configs or {}) for given in manifests],
+            tiers={tier.kind: tier for tier in chosen},
+            snapshots=state.snapshots,
+            kv=kv,
+            host_functions=host_functions or {},
+            configs=configs or {},
+            settings=settings,
+        )
+        runtime = await stack.enter_async_context(run_runtime(parts))
+        yield runtime
+
+
+def _default_tiers() -> Sequence[Tier]:
+    # Loaded on use: importing the package must not load wasmtime.
+    from sigil_actors.tiers.wasm import WasmTier
+
+    return (WasmTier(),)
+
+
+def _definition(
+    manifest: Manifest,
+    folder: str | PathLike[str] | None,
+    configs: Mapping[str, JsonObject],
+) -> Definition:
+    return Definition(
+        manifest=manifest,
+        folder=None if folder is None else Path(folder),
+        config=configs.get(manifest.name, NO_CONFIG),
+        manifest_sha256=manifest_digest(manifest),
+    )

@@ -1,0 +1,172 @@
+"""Finds the plugins in a folder: reads each one's manifest, reports what is wrong, skips it."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+import trio
+
+from sigil_actors.core.dependencies import order_by_dependencies
+from sigil_actors.core.manifest import Manifest
+from sigil_actors.core.text import escape_text
+from sigil_actors.errors import ManifestError, Problem
+
+MANIFEST_NAME = "plugin.yaml"
+
+MANIFEST_BYTES_MAX = 256 * 1024
+"""More is refused without being parsed; the largest honest manifests have some 10 KiB."""
+
+FOLDERS_MAX = 10_000
+"""Folders looked into; a plugins folder with more is some other folder."""
+
+
+@attrs.frozen(kw_only=True)
+class Found:
+    """A plugin whose manifest is sound."""
+
+    manifest: Manifest
+    folder: Path
+    manifest_sha256: str
+
+
+@attrs.frozen(kw_only=True)
+class DiscoveryProblem:
+    """Something that was found and can't be used, or a folder that can't be read."""
+
+    file: str
+    """The manifest or folder that it is about."""
+    problems: tuple[Problem, ...]
+    plugin: str = ""
+    """The plugin's name, where it is known."""
+
+    def render(self) -> str:
+        """Return it for people, a line a problem."""
+        return "\n".join(problem.render(self.file) for problem in self.problems)
+
+
+@attrs.frozen(kw_only=True)
+class Discovery:
+    """What a look into a plugins folder has found."""
+
+    found: tuple[Found, ...]
+    """Sorted so that what depends on another comes after it; by name otherwise."""
+    problems: tuple[DiscoveryProblem, ...]
+
+
+async def discover(folder: Path, *, tiers: Sequence[str] = ()) -> Discovery:
+    """Look into a plugins folder. A missing one is empty; an unreadable one is a problem."""
+    return await trio.to_thread.run_sync(lambda: _discover(folder, tuple(tiers)))
+
+
+def _discover(folder: Path, tiers: tuple[str, ...]) -> Discovery:
+    problems: list[DiscoveryProblem] = []
+    found: list[Found] = []
+    try:
+        names = _folders(folder)
+    except FileNotFoundError:
+        return Discovery(found=(), problems=())
+    except OSError as error:
+        problem = _problem(str(folder), f"can't be read: {error.strerror}", _READABLE)
+        return Discovery(found=(), problems=(problem,))
+    if len(names) > FOLDERS_MAX:
+        what = f"holds {len(names)} folders, more than {FOLDERS_MAX}"
+        problem = _problem(str(folder), what, "Name the folder that holds the plugins")
+        return Discovery(found=(), problems=(problem,))
+    for name in names:
+        trio.from_thread.check_cancelled()
+        one = read_plugin(folder / name, tiers=tiers)
+        if isinstance(one, Found):
+            found.append(one)
+        elif one is not None:
+            problems.append(one)
+    unique, doubles = _without_doubles(found)
+    ordered, missing = _in_order(unique)
+    return Discovery(found=ordered, problems=(*problems, *doubles, *missing))
+
+
+def read_plugin(folder: Path, *, tiers: Sequence[str] = ()) -> Found | DiscoveryProblem | None:
+    """Read one plugin's folder; None where it holds no manifest. Blocks: it reads a file."""
+    from sigil_actors.core.manifest_yaml import parse_manifest
+
+    file = folder / MANIFEST_NAME
+    shown = escape_text(str(file), limit=1000)
+    try:
+        text = _read(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return _problem(shown, f"can't be read: {error.strerror or error}", _READABLE)
+    try:
+        manifest = parse_manifest(text, file=shown, tiers=tiers)
+    except ManifestError as error:
+        return DiscoveryProblem(file=shown, problems=error.problems)
+    return Found(manifest=manifest, folder=folder, manifest_sha256=hashlib.sha256(text).hexdigest())
+
+
+_READABLE = "Make it readable for the user who runs the host"
+
+
+def _folders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if entry.is_dir(follow_symlinks=True) and not entry.name.startswith(".")
+        )
+
+
+def _read(file: Path) -> bytes:
+    # Neither following a link out of the folder nor waiting for a pipe's other end.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(file, flags), "rb") as reader:
+        if not stat.S_ISREG(os.fstat(reader.fileno()).st_mode):
+            raise OSError("it is not a regular file")
+        # One byte more than allowed, so that the parser sees that it is too long.
+        return reader.read(MANIFEST_BYTES_MAX + 1)
+
+
+def _problem(file: str, what: str, remedy: str, *, plugin: str = "") -> DiscoveryProblem:
+    problem = Problem(path="", line=0, what=what, remedy=remedy)
+    return DiscoveryProblem(file=file, problems=(problem,), plugin=plugin)
+
+
+def _without_doubles(
+    found: Sequence[Found],
+) -> tuple[list[Found], list[DiscoveryProblem]]:
+    """Refuse all plugins of one name: which of them is meant can't be told."""
+    by_name: dict[str, list[Found]] = {}
+    for one in found:
+        by_name.setdefault(one.manifest.name, []).append(one)
+    problems = []
+    for name, same in by_name.items():
+        for one in same if len(same) > 1 else ():
+            others = " and ".join(str(other.folder) for other in same if other is not one)
+            problems.append(
+                _problem(
+                    str(one.folder / MANIFEST_NAME),
+                    f"two plugins are named {name!r}: the other is in {others}",
+                    "Rename one or take it out of the folder; until then neither is loaded",
+                    plugin=name,
+                )
+            )
+    return [same[0] for same in by_name.values() if len(same) == 1], problems
+
+
+def _in_order(found: Sequence[Found]) -> tuple[tuple[Found, ...], list[DiscoveryProblem]]:
+    by_name: Mapping[str, Found] = {one.manifest.name: one for one in found}
+    ordered, problems = order_by_dependencies([one.manifest for one in found])
+    return (
+        tuple(by_name[manifest.name] for manifest in ordered),
+        [
+            _problem(
+                str(by_name[name].folder / MANIFEST_NAME),
+                what,
+                "Add what it depends on, or take it out of its dependencies",
+                plugin=name,
+            )
+            for name, what in sorted(problems.items())
+        ],
+    )

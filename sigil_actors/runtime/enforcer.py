@@ -1,0 +1,459 @@
+"""The enforcer: decides one check after another, and stores each before it replies.
+
+What waits together is committed together. Where an entry can't be stored, its check is denied; the
+store is opened anew with backoff, and the gap is the first thing that is then written.
+"""
+
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+
+import attrs
+import trio
+
+from sigil_actors.actors.mailbox import ActorDownError, Envelope, Mailbox, Request
+from sigil_actors.actors.nursery import open_bare_nursery
+from sigil_actors.core.audit_entry import AuditEntry
+from sigil_actors.core.capability import CapabilitySet
+from sigil_actors.core.explanation import Explanation, explain
+from sigil_actors.core.json_value import JsonObject
+from sigil_actors.core.policy import CheckRequest, Decision, DenyReason, Matched, Policy, Verdict
+from sigil_actors.errors import AuditUnavailableError, CapabilityDeniedError
+from sigil_actors.ports.audit_store import AuditStore
+from sigil_actors.ports.wall_clock import WallClock
+from sigil_actors.runtime.clock import SystemClock
+
+logger = logging.getLogger(__name__)
+
+COMMIT_MAX = 512
+"""Entries in one commit. Larger groups gain nothing and make the first asker wait for the last."""
+
+OUTCOMES_MAX = 4096
+"""Entries that nobody waits for. What is more is counted, and the count is written."""
+
+POLICIES_MAX = 1024
+"""Compiled policies that are kept: plugins times workspaces times users that are at work."""
+
+REOPEN_FIRST_S = 0.1
+REOPEN_MAX_S = 5.0
+"""How long a broken store is left alone before the next try, at first and at most."""
+
+FINISH_S = 10.0
+"""How long a stopping enforcer may go on storing what it has accepted."""
+
+
+@attrs.frozen
+class Registration:
+    """What one generation of a plugin may do at most."""
+
+    allow: CapabilitySet
+    deny: CapabilitySet
+
+
+@attrs.frozen(eq=False)
+class _Check(Request[Decision]):
+    request: CheckRequest
+    refused: DenyReason | None
+    details: JsonObject
+
+
+@attrs.frozen(eq=False)
+class _Record(Request[AuditEntry]):
+    entry: AuditEntry
+
+
+@attrs.frozen(eq=False)
+class _Register(Request[None]):
+    name: str
+    generation: int | None
+    registration: Registration | None
+
+
+@attrs.frozen(eq=False)
+class _Waiting:
+    """An asker whose entry is about to be stored."""
+
+    envelope: Envelope
+    entry: AuditEntry
+    request: CheckRequest | None
+    verdict: Verdict | None
+
+    def reply(self, stored: AuditEntry) -> None:
+        if self.request is None or self.verdict is None:
+            self.envelope.reply(stored)
+            return
+        verdict = self.verdict
+        self.envelope.reply(
+            Decision(verdict.allowed, verdict.reason, self.request, verdict.matched, stored.seq)
+        )
+
+
+_WAKE = object()
+"""A message that only wakes the enforcer: entries wait that nobody asked for."""
+_NOTHING_MATCHED = Matched(None, None, None, None)
+_NO_DETAILS: JsonObject = {}
+
+
+class Registry:
+    """Which plugins are registered, with which sets, and the policies compiled from them."""
+
+    def __init__(self) -> None:
+        self._plugins: dict[str, dict[int | None, Registration]] = {}
+        self._policies: dict[tuple[str, int | None, CapabilitySet, CapabilitySet], Policy] = {}
+
+    def put(self, name: str, generation: int | None, registration: Registration | None) -> None:
+        """Replace, add or (None) remove a registration. It counts from the next check on."""
+        generations = self._plugins.setdefault(name, {})
+        generations.pop(generation, None)  # so that a replaced one becomes the newest
+        if registration is not None:
+            generations[generation] = registration
+        elif generation is None:
+            generations.clear()
+        if not generations:
+            del self._plugins[name]
+        self._policies = {key: kept for key, kept in self._policies.items() if key[0] != name}
+
+    def find(self, name: str, generation: int | None) -> Registration | None:
+        """Return what was registered under that name and generation; None means the newest."""
+        generations = self._plugins.get(name)
+        if generations is None:
+            return None
+        if generation is None:
+            return next(reversed(generations.values()))
+        return generations.get(generation)
+
+    def decide(self, request: CheckRequest) -> Verdict:
+        """Decide. Anything unexpected is a denial."""
+        try:
+            return self._policy(request).decide(request.capability)
+        except _NotRegisteredError:
+            return Verdict(DenyReason.PLUGIN_NOT_REGISTERED, _NOTHING_MATCHED)
+        except Exception:  # the check itself failed, and must not fail open
+            logger.exception("a check failed; denied")
+            return Verdict(DenyReason.INVALID_REQUEST, _NOTHING_MATCHED)
+
+    def _policy(self, request: CheckRequest) -> Policy:
+        key = (
+            request.plugin,
+            request.generation,
+            request.workspace_allow,
+            request.user_permissions,
+        )
+        policy = self._policies.get(key)
+        if policy is None:
+            registration = self.find(request.plugin, request.generation)
+            if registration is None:
+                raise _NotRegisteredError
+            policy = Policy(
+                registration.allow,
+                registration.deny,
+                request.workspace_allow,
+                request.user_permissions,
+            )
+            if len(self._policies) >= POLICIES_MAX:
+                self._policies.pop(next(iter(self._policies)))
+            self._policies[key] = policy
+        return policy
+
+
+class _NotRegisteredError(Exception):
+    pass
+
+
+class Enforcer:
+    """The one that decides. Made by `open_enforcer` or `open_runtime`, never by hand."""
+
+    def __init__(
+        self,
+        store: AuditStore,
+        *,
+        clock: WallClock | None = None,
+        mailbox_size: int = 1024,
+        audit_timeout_s: float = 10.0,
+    ) -> None:
+        self._store = store
+        self._clock = clock or SystemClock()
+        self._mailbox = Mailbox("the enforcer", capacity=mailbox_size)
+        self._registry = Registry()
+        self._audit_timeout_s = audit_timeout_s
+        self._outcomes: deque[AuditEntry] = deque()
+        self._outcomes_lost = 0
+        self._missed = 0
+        self._pause_s = REOPEN_FIRST_S
+        self._woken = False
+
+    async def check(
+        self,
+        request: CheckRequest,
+        *,
+        refused: DenyReason | None = None,
+        details: JsonObject = _NO_DETAILS,
+    ) -> Decision:
+        """Decide and return the decision when it is allowed, once its audit entry is stored.
+
+        `refused` denies for a reason that the caller has found out; it is audited like any denial.
+
+        Raises:
+            CapabilityDeniedError: it is denied.
+            AuditUnavailableError: the entry couldn't be stored, so nothing is allowed.
+            ActorDownError: the enforcer has been stopped.
+        """
+        decision = await self._mailbox.ask(_Check(request, refused, details))
+        if not decision.allowed:
+            raise CapabilityDeniedError(
+                plugin=request.plugin,
+                capability=request.capability,
+                reason=decision.reason,
+                explanation=self.explain(request).remedy if refused is None else "",
+                decision=decision,
+            )
+        return decision
+
+    def explain(self, request: CheckRequest) -> Explanation:
+        """Decide without auditing, and say why, set by set."""
+        registration = self._registry.find(request.plugin, request.generation)
+        if registration is None:
+            return explain(request, None, None)
+        return explain(request, registration.allow, registration.deny)
+
+    async def register_plugin(
+        self,
+        name: str,
+        allow: CapabilitySet | Iterable[str],
+        deny: CapabilitySet | Iterable[str],
+        generation: int | None = None,
+    ) -> None:
+        """Replace what is registered under that name and generation; it counts at once.
+
+        Raises:
+            InvalidCapabilityError: a pattern is malformed; what was registered stays.
+        """
+        registration = Registration(_patterns(allow), _patterns(deny))
+        await self._mailbox.ask(_Register(name, generation, registration))
+
+    async def unregister_plugin(self, name: str, generation: int | None = None) -> None:
+        """Remove one generation's registration; without one, all of that name."""
+        await self._mailbox.ask(_Register(name, generation, None))
+
+    async def record(self, entry: AuditEntry) -> AuditEntry:
+        """Store an entry; returns it with its `seq` and `hash`.
+
+        Raises:
+            AuditUnavailableError: it couldn't be stored.
+        """
+        return await self._mailbox.ask(_Record(entry))
+
+    def tell_outcome(self, entry: AuditEntry) -> None:
+        """Have an entry stored soon. Never waits: over the bound, it is counted as missed."""
+        if len(self._outcomes) >= OUTCOMES_MAX:
+            self._outcomes_lost += 1
+            return
+        self._outcomes.append(entry)
+        if not self._woken:
+            self._woken = True
+            with suppress(ActorDownError):
+                self._mailbox.tell_order_nowait(_WAKE)
+
+    @property
+    def clock(self) -> WallClock:
+        """Return the clock that its entries are stamped with."""
+        return self._clock
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Decide until `finish` is called and all that was accepted is stored.
+
+        Raises:
+            AuditUnavailableError: the store can't be opened at the start; later it is tried again.
+        """
+        try:
+            async with self._store:
+                task_status.started()
+                failure = await self._serve()
+            while failure is not None and await self._refuse(failure):
+                failure = await self._reopen()
+        finally:
+            self._mailbox.close("it was stopped")
+
+    def finish(self) -> None:
+        """Take no more checks; `run` stores what was accepted and returns."""
+        self._mailbox.finish("it was stopped")
+
+    async def _reopen(self) -> AuditUnavailableError | None:
+        try:
+            async with self._store:
+                return await self._serve()
+        except AuditUnavailableError as error:
+            return error
+
+    async def _refuse(self, failure: AuditUnavailableError) -> bool:
+        """Deny what comes until it is time to open the store again; tell whether to go on."""
+        logger.warning("the audit log is unavailable, so everything is denied: %s", failure)
+        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, REOPEN_MAX_S)
+        with trio.move_on_after(pause_s):
+            while batch := await self._mailbox.receive_batch(COMMIT_MAX):
+                for envelope in batch:
+                    if isinstance(envelope.message, _Register):
+                        self._register(envelope, envelope.message)
+                    elif envelope.is_wanted:
+                        self._missed += 1
+                        envelope.fail(_unavailable(failure))
+            return False
+        return True
+
+    async def _serve(self) -> AuditUnavailableError | None:
+        """Decide with an open store, until it fails or everything is done."""
+        while True:
+            batch = await self._mailbox.receive_batch(COMMIT_MAX)
+            self._woken = False
+            waiting = self._decide(batch)
+            failure = await self._store_all(waiting)
+            if failure is not None:
+                return failure
+            if not batch and not self._outcomes:
+                return None
+
+    def _decide(self, batch: Sequence[Envelope]) -> list[_Waiting]:
+        now = self._clock.now()
+        waiting: list[_Waiting] = []
+        for envelope in batch:
+            message = envelope.message
+            if isinstance(message, _Check):
+                # One who was cancelled while waiting asks nothing any more.
+                if envelope.is_wanted:
+                    verdict = (
+                        self._registry.decide(message.request)
+                        if message.refused is None
+                        else Verdict(message.refused, _NOTHING_MATCHED)
+                    )
+                    entry = _check_entry(message, verdict, now)
+                    waiting.append(_Waiting(envelope, entry, message.request, verdict))
+            elif isinstance(message, _Record):
+                waiting.append(_Waiting(envelope, message.entry, None, None))
+            elif isinstance(message, _Register):
+                self._register(envelope, message)
+            else:
+                assert message is _WAKE, message  # noqa: S101 - our own bug
+        return waiting
+
+    def _register(self, envelope: Envelope, message: _Register) -> None:
+        self._registry.put(message.name, message.generation, message.registration)
+        envelope.reply(None)
+
+    async def _store_all(self, waiting: Sequence[_Waiting]) -> AuditUnavailableError | None:
+        """Store the entries and reply; return the failure where they couldn't be stored."""
+        outcomes = [self._outcomes.popleft() for _ in range(min(len(self._outcomes), COMMIT_MAX))]
+        missed = self._missed + self._outcomes_lost
+        entries = [self._gap_entry(missed)] if missed else []
+        first = len(entries)
+        entries.extend(one.entry for one in waiting)
+        entries.extend(outcomes)
+        if not entries:
+            return None
+        try:
+            stored = await self._append(entries)
+        except AuditUnavailableError as failure:
+            self._missed += len(waiting)
+            self._outcomes.extendleft(reversed(outcomes))
+            for one in waiting:
+                one.envelope.fail(_unavailable(failure))
+            return failure
+        self._pause_s = REOPEN_FIRST_S
+        self._missed = 0
+        self._outcomes_lost -= min(self._outcomes_lost, missed)
+        for one, entry in zip(waiting, stored[first:], strict=False):
+            one.reply(entry)
+        return None
+
+    async def _append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditEntry]:
+        # A store bounds its own waiting; this bound holds for stores that don't.
+        try:
+            with trio.move_on_after(self._audit_timeout_s):
+                return await self._store.append(entries)
+        except AuditUnavailableError:
+            raise
+        except Exception as error:  # a store need not be ours, and must not fail open
+            logger.exception("the audit store failed in a way of its own")
+            raise AuditUnavailableError(
+                f"the audit store failed with {type(error).__name__}",
+                remedy="The log of the host has the rest",
+            ) from error
+        raise AuditUnavailableError(
+            f"the audit store didn't answer within {self._audit_timeout_s:g} s",
+            remedy="Look at the disk that it writes to",
+        )
+
+    def _gap_entry(self, missed: int) -> AuditEntry:
+        return AuditEntry(
+            action="audit_gap",
+            timestamp=self._clock.now(),
+            actor="enforcer",
+            result="gap",
+            details={"missed": missed},
+        )
+
+
+def _unavailable(failure: AuditUnavailableError) -> AuditUnavailableError:
+    # A fresh one for each asker: one exception in several tasks gathers all their tracebacks.
+    error = AuditUnavailableError(
+        f"it can't be recorded, so it is denied: {failure.what}", remedy=failure.remedy
+    )
+    error.__cause__ = failure
+    return error
+
+
+def _check_entry(check: _Check, verdict: Verdict, now: datetime) -> AuditEntry:
+    request = check.request
+    return AuditEntry(
+        action="capability_check",
+        timestamp=now,
+        actor=request.actor or request.user_id,
+        plugin=request.plugin,
+        workspace_id=request.workspace_id,
+        user_id=request.user_id,
+        session_id=request.session_id,
+        capability=request.capability,
+        result="allowed" if verdict.allowed else "denied",
+        reason=verdict.reason,
+        details=check.details,
+    )
+
+
+def _patterns(given: CapabilitySet | Iterable[str]) -> CapabilitySet:
+    if isinstance(given, CapabilitySet):
+        return given
+    return CapabilitySet(given) if isinstance(given, str) else CapabilitySet(*given)
+
+
+@asynccontextmanager
+async def open_enforcer(
+    audit_store: AuditStore,
+    *,
+    clock: WallClock | None = None,
+    mailbox_size: int = 1024,
+    audit_timeout_s: float = 10.0,
+) -> AsyncGenerator[Enforcer]:
+    """Run an enforcer for as long as the block lasts; what it has accepted is stored on leaving.
+
+    Raises:
+        AuditUnavailableError: the store can't be opened; no store, no enforcer.
+    """
+    enforcer = Enforcer(
+        audit_store, clock=clock, mailbox_size=mailbox_size, audit_timeout_s=audit_timeout_s
+    )
+    async with open_bare_nursery() as nursery:
+        # Shielded, since who is being cancelled still has outcomes to be stored. Bounded from the
+        # moment at which the block is left.
+        shield = trio.CancelScope(shield=True)
+
+        async def run(*, task_status: trio.TaskStatus[None]) -> None:
+            with shield:
+                await enforcer.run(task_status=task_status)
+
+        await nursery.start(run)
+        try:
+            yield enforcer
+        finally:
+            shield.deadline = trio.current_time() + FINISH_S
+            enforcer.finish()

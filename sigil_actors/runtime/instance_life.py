@@ -1,0 +1,313 @@
+"""The life of one instance of a plugin, from validating to stopped, along the lifecycle table.
+
+Everything that the instance holds (its snapshot, its registration, its tier's session) is in a
+`with` block here: whatever ends the life, nothing of it is left.
+"""
+
+import math
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import attrs
+import trio
+
+from sigil_actors.actors.mailbox import ActorDownError
+from sigil_actors.actors.nursery import open_bare_nursery
+from sigil_actors.core.audit_entry import AuditEntry
+from sigil_actors.core.calls import HealthStatus
+from sigil_actors.core.engine_version import CONTRACT_VERSION
+from sigil_actors.core.execution import RegisteredExecution
+from sigil_actors.core.json_schema import SchemaValidator
+from sigil_actors.core.lifecycle import PluginInstance, PluginState
+from sigil_actors.core.version_range import parse_range
+from sigil_actors.errors import (
+    PluginCrashedError,
+    PluginStartError,
+    PluginUnavailableError,
+    SigilError,
+)
+from sigil_actors.ports.host_functions import HostFunctions
+from sigil_actors.ports.tier import Launch, Tier
+from sigil_actors.runtime.admission import Gate
+from sigil_actors.runtime.call_tokens import CallTokens
+from sigil_actors.runtime.chain import Turns, Waits
+from sigil_actors.runtime.definition import Definition
+from sigil_actors.runtime.enforcer import Enforcer
+from sigil_actors.runtime.instance import Instance, check_tools
+from sigil_actors.runtime.plugin_log import PluginLog
+from sigil_actors.runtime.settings import RuntimeSettings
+from sigil_actors.runtime.snapshot import open_snapshot
+from sigil_actors.runtime.stop_order import StopKind, StopOrder
+
+LEAVE_S = 1.0
+"""What callers get to leave an instance after it was ended under them, before its tier closes."""
+
+SHUTDOWN_S = 2.0
+"""What a plugin gets at most to answer its shutdown call; a guest that is stuck has no say."""
+
+
+@attrs.frozen(kw_only=True)
+class LifeServices:
+    """What instances need of their runtime."""
+
+    settings: RuntimeSettings
+    enforcer: Enforcer
+    tiers: Mapping[str, Tier]
+    snapshots: Path
+    """The folder in which snapshots are made."""
+    waits: Waits
+    host_of: Callable[[str, int, CallTokens], HostFunctions]
+    """Makes the way back for one instance: plugin, generation, its tokens."""
+
+
+class InstanceLife:
+    """One instance. `run` is its whole life."""
+
+    def __init__(
+        self,
+        definition: Definition,
+        state: PluginInstance,
+        services: LifeServices,
+        *,
+        order: StopOrder,
+        log: PluginLog,
+        on_change: Callable[[str], None],
+    ) -> None:
+        self._definition = definition
+        self._manifest = definition.manifest
+        self._state = state
+        self._services = services
+        self._order = order
+        self._log = log
+        self._on_change = on_change
+        self.gate = Gate()
+
+    async def run(self, ready: Callable[[Instance], None]) -> None:
+        """Load it, let it serve until it is ordered to end, end it.
+
+        Raises:
+            PluginStartError: it couldn't be loaded.
+            SigilError: how it ended by itself.
+        """
+        try:
+            self._enter(PluginState.VALIDATING)
+            self._validate()
+            self._enter(PluginState.LOADING)
+            await self._load_and_serve(ready)
+        except BaseException as error:
+            self._enter(PluginState.ERROR, _reason(error))
+            raise
+
+    async def _load_and_serve(self, ready: Callable[[Instance], None]) -> None:
+        timeout_s = self._services.settings.start_timeout_s
+        execution = self._manifest.execution
+        if not isinstance(execution, RegisteredExecution):
+            timeout_s = min(timeout_s, execution.start_timeout)
+        # One scope for the whole life, since what is opened while loading stays open: it can only
+        # end by its deadline, or by an order, until the instance is loaded.
+        with trio.CancelScope(deadline=trio.current_time() + timeout_s) as loading:
+            async with open_bare_nursery() as nursery:
+                nursery.start_soon(self._cancel_when_ordered, loading)
+                async with self._loaded() as instance:
+                    loading.deadline = math.inf
+                    self._enter(PluginState.RUNNING)
+                    ready(instance)
+                    await self._serve(instance)
+                nursery.cancel_scope.cancel()
+        if self._state.state is PluginState.STOPPING:
+            self._enter(PluginState.STOPPED)
+        elif self._order.kind is not None:
+            self._enter(PluginState.ERROR, "cancelled")
+        else:
+            raise PluginStartError(
+                self._definition.name,
+                f"wasn't ready within {timeout_s:g} s",
+                remedy="Raise execution.start_timeout, or settings.start_timeout_s if it is lower",
+            )
+
+    async def _cancel_when_ordered(self, loading: trio.CancelScope) -> None:
+        await self._order.wait()
+        if self._state.state is PluginState.LOADING:
+            loading.cancel()
+
+    def _validate(self) -> None:
+        name = self._definition.name
+        manifest = self._manifest
+        problems = manifest.validate()
+        if problems:
+            raise PluginStartError(
+                name, f"has a manifest that isn't sound: {problems[0].render('manifest')}"
+            )
+        if manifest.engine is not None and not parse_range(manifest.engine).contains(
+            CONTRACT_VERSION
+        ):
+            raise PluginStartError(
+                name,
+                f"needs the plugin contract {manifest.engine}, this runtime speaks"
+                f" {CONTRACT_VERSION}",
+                remedy="Take a version of the plugin that was made for it",
+            )
+        wrong = SchemaValidator(manifest.config_schema).problems(self._definition.config)
+        if wrong:
+            raise PluginStartError(
+                name,
+                f"has a configuration that doesn't fit its config_schema: {'; '.join(wrong)}",
+                remedy="Mend the plugin's section of the configuration",
+            )
+
+    @asynccontextmanager
+    async def _loaded(self) -> AsyncGenerator[Instance]:
+        """Bring the instance up; all of it is gone when the block is left."""
+        name, generation = self._definition.name, self._state.generation
+        tier = self._tier()
+        tokens = CallTokens()
+        async with self._files() as (folder, digest), self._registered(digest):
+            launch = Launch(
+                plugin=name,
+                generation=generation,
+                manifest=self._manifest,
+                folder=folder,
+                host=self._services.host_of(name, generation, tokens),
+                log=self._log,
+            )
+            async with tier.open(launch) as session:
+                await session.init(self._definition.config)
+                health = await session.health()
+                if health.status is HealthStatus.UNHEALTHY:
+                    raise PluginStartError(
+                        name, f"says that it is unhealthy: {health.message or 'no reason'}"
+                    )
+                tools = check_tools(name, await session.describe())
+                yield Instance(
+                    plugin=name,
+                    generation=generation,
+                    session=session,
+                    checked_tools=tools,
+                    gate=self.gate,
+                    turns=Turns(
+                        name,
+                        at_once=session.calls_at_once,
+                        waiting=self._services.settings.calls_waiting,
+                        waits=self._services.waits,
+                    ),
+                    tokens=tokens,
+                )
+
+    def _tier(self) -> Tier:
+        word = str(self._manifest.execution.tier)
+        tier = self._services.tiers.get(word)
+        if tier is None:
+            has = ", ".join(sorted(self._services.tiers)) or "none"
+            raise PluginStartError(
+                self._definition.name,
+                f"needs the tier {word!r}, which this runtime doesn't have",
+                remedy=f"It has: {has}",
+            )
+        return tier
+
+    @asynccontextmanager
+    async def _files(self) -> AsyncGenerator[tuple[Path, str]]:
+        if self._definition.folder is None:
+            yield self._services.snapshots, ""
+            return
+        async with open_snapshot(
+            self._definition.name,
+            self._definition.folder,
+            into=self._services.snapshots,
+            bytes_max=self._services.settings.snapshot_bytes,
+            files_max=self._services.settings.snapshot_files,
+        ) as snapshot:
+            yield snapshot.folder, snapshot.digest
+
+    @asynccontextmanager
+    async def _registered(self, digest: str) -> AsyncGenerator[None]:
+        name, generation, manifest = self._definition.name, self._state.generation, self._manifest
+        enforcer = self._services.enforcer
+        await enforcer.record(
+            AuditEntry(
+                action="plugin_registered",
+                timestamp=enforcer.clock.now(),
+                actor="runtime",
+                plugin=name,
+                result="registered",
+                details={
+                    "version": manifest.version,
+                    "generation": generation,
+                    "tier": str(manifest.execution.tier),
+                    "manifest_sha256": self._definition.manifest_sha256,
+                    "snapshot_sha256": digest,
+                    "capabilities": list(manifest.capabilities),
+                    "deny_capabilities": list(manifest.deny_capabilities),
+                },
+            )
+        )
+        await enforcer.register_plugin(
+            name, manifest.capabilities, manifest.deny_capabilities, generation
+        )
+        try:
+            yield
+        finally:
+            # Shielded, so that a dead generation's sets don't stay; the enforcer replies at once,
+            # or after its commit, which is bounded.
+            with trio.move_on_after(SHUTDOWN_S, shield=True), suppress(ActorDownError):
+                await enforcer.unregister_plugin(name, generation)
+
+    async def _serve(self, instance: Instance) -> None:
+        """Let callers in until the end is ordered, then drain; raises when it ends by itself."""
+        async with open_bare_nursery() as nursery:
+            nursery.start_soon(self._fail_when_ended, instance)
+            await self._order.wait()
+            self._enter(PluginState.DRAINING)
+            await self._drain()
+            nursery.cancel_scope.cancel()
+        self._enter(PluginState.STOPPING)
+        self.gate.end(PluginUnavailableError(self._definition.name, "stopped"))
+        if self._order.kind is not StopKind.KILL:
+            with trio.move_on_after(LEAVE_S):
+                await self.gate.wait_idle()
+            with trio.move_on_after(SHUTDOWN_S):
+                await instance.session.shutdown(grace_s=SHUTDOWN_S)
+
+    async def _fail_when_ended(self, instance: Instance) -> None:
+        end = await instance.session.wait_ended()
+        self.gate.end(_for_callers(self._definition.name, end.error, end.last_words))
+        raise end.error
+
+    async def _drain(self) -> None:
+        """Wait until nobody is in it, as long as the order allows."""
+        began = trio.current_time()
+        graceful_s = self._manifest.lifecycle.graceful_shutdown_timeout
+        stop_s = min(graceful_s, self._services.settings.stop_grace_s)
+        with trio.CancelScope(deadline=began + graceful_s) as scope:
+            async with open_bare_nursery() as nursery:
+                nursery.start_soon(self._hurry, scope, stop_s)
+                await self.gate.wait_idle()
+                nursery.cancel_scope.cancel()
+
+    async def _hurry(self, scope: trio.CancelScope, stop_s: float) -> None:
+        await self._order.wait(StopKind.STOP)
+        scope.deadline = min(scope.deadline, trio.current_time() + stop_s)
+        await self._order.wait(StopKind.KILL)
+        scope.cancel()
+
+    def _enter(self, state: PluginState, reason: str = "") -> None:
+        self._state.transition_to(state)
+        self._on_change(reason)
+
+
+def _for_callers(plugin: str, error: SigilError, last_words: tuple[str, ...]) -> SigilError:
+    """Return what the *other* callers get when one call ended the instance."""
+    if isinstance(error, PluginCrashedError):
+        return error
+    return PluginCrashedError(
+        plugin, f"ended while the call was in it: {error.what}", last_words=last_words
+    )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SigilError):
+        return error.what
+    if isinstance(error, trio.Cancelled):
+        return "cancelled"
+    return f"a bug of the host: {type(error).__name__}"
