@@ -373,20 +373,14 @@ def _check_bounds(text: str) -> None:
             f"it has {len(text)} characters, more than {LENGTH_MAX}",
             remedy="Shorten it",
         )
-    count = _segment_count(text)
+    plain, path = _plain_and_path(text)
+    count = len(plain) + (1 if path else 0)
     if count > SEGMENTS_MAX:
         raise InvalidCapabilityError(
             text,
             f"it has {count} segments, more than {SEGMENTS_MAX}",
             remedy="Join some of them, or end it in a star",
         )
-
-
-def _segment_count(text: str) -> int:
-    if text.startswith("/"):
-        return 1
-    plain, path_follows, _ = text.partition("./")
-    return plain.count(".") + (2 if path_follows else 1)
 
 
 def _what_is_wrong(text: str, not_in_a_name: re.Pattern[str]) -> str:

@@ -6,7 +6,7 @@ the two can't disagree.
 
 from enum import StrEnum
 from itertools import islice, takewhile
-from typing import Final
+from typing import Final, assert_never
 
 import attrs
 
@@ -165,6 +165,8 @@ def _remedy(request: CheckRequest, verdict: Verdict) -> str:  # noqa: PLR0911 - 
             return f"The workspace's owner can allow it: {_yaml('workspace_allow', request)}"
         case DenyReason.USER_PERMISSION_MISSING:
             return f"The user's administrator can allow it: {_yaml('user_permissions', request)}"
+        case never:
+            assert_never(never)
 
 
 def _remedy_for_an_invalid_request(request: CheckRequest) -> str:

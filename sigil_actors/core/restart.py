@@ -7,7 +7,7 @@ Knows neither clocks nor randomness: the time and the jitter are handed in.
 import math
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 import attrs
 
@@ -167,3 +167,5 @@ def children_to_restart(
             return tuple(children)
         case Strategy.REST_FOR_ONE:
             return tuple(children[children.index(failed) :])
+        case never:
+            assert_never(never)

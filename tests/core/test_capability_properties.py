@@ -110,6 +110,11 @@ def test_the_matcher_agrees_with_the_oracle(pattern: str, capability: str) -> No
     assert match_capability(pattern, capability) is oracle(pattern, capability)
 
 
+@given(segments("ab*", longest=8), segments("ab", longest=8))
+def test_the_matcher_agrees_with_the_oracle_within_one_segment(pattern: str, word: str) -> None:
+    assert match_capability(pattern, word) is oracle(pattern, word)
+
+
 @given(PATTERNS | RUBBISH, CAPABILITIES | RUBBISH)
 def test_the_matcher_agrees_with_the_oracle_on_rubbish(pattern: str, capability: str) -> None:
     assert match_capability(pattern, capability) is oracle(pattern, capability)
