@@ -27,7 +27,7 @@ def check_package(folder: Path, layers: Mapping[str, Layer]) -> list[str]:
     """Return `file:line: X may not import Y` for every import in `folder` that no rule allows."""
     package = folder.name
     modules = {module_name(path, folder): path for path in sorted(folder.rglob("*.py"))}
-    problems = []
+    problems: list[str] = []
     for module, path in modules.items():
         place = path.relative_to(folder.parent).as_posix()
         path_below = below(module, package)
@@ -48,7 +48,7 @@ def check_package(folder: Path, layers: Mapping[str, Layer]) -> list[str]:
             )
             if not allowed:
                 problems.append(f"{place}:{found.line}: {module} may not import {target}")
-    return problems
+    return list(dict.fromkeys(problems))  # `from a import b, c` is one line and one problem
 
 
 def module_name(path: Path, folder: Path) -> str:

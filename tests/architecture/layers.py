@@ -52,7 +52,8 @@ LAYERS: Mapping[str, Layer] = {
         standard=PURE,
         borders={
             # Where a stranger's text becomes values, a well-kept parser does it.
-            "core.manifest_yaml": {"cattrs", "ruamel.yaml"},
+            "core.yaml_document": {"ruamel.yaml"},
+            "core.manifest_yaml": {"cattrs"},
             "core.version_range": {"semver"},
             "core.json_schema": {"jsonschema_rs"},
         },
