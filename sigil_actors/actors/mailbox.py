@@ -7,7 +7,7 @@ the throughput of a channel each way.
 """
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import attrs
 import outcome
@@ -55,21 +55,17 @@ class Request(Generic[Reply]):
 class Envelope:
     """A message under way, and, where it was asked, the place in which its asker waits."""
 
-    __slots__ = ("_mailbox", "_task", "message")
+    __slots__ = ("_mailbox", "_result", "_task", "is_wanted", "message")
 
-    def __init__(
-        self, message: object, mailbox: "Mailbox", task: trio.lowlevel.Task | None
-    ) -> None:
+    def __init__(self, message: object, mailbox: "Mailbox", *, is_asked: bool) -> None:
         self.message = message
-        self._mailbox = mailbox
-        self._task = task
-
-    @property
-    def is_wanted(self) -> bool:
+        self.is_wanted = is_asked
         """Whether somebody still waits for the reply."""
-        return self._task is not None
+        self._mailbox = mailbox
+        self._task: trio.lowlevel.Task | None = None
+        self._result: outcome.Outcome[object] | None = None
 
-    def reply(self, value: Any) -> None:
+    def reply(self, value: object) -> None:
         """Answer. Does nothing where nobody waits any more, and only the first answer counts."""
         self._settle(outcome.Value(value))
 
@@ -77,19 +73,35 @@ class Envelope:
         """Have the asker raise `error`; the same rules as for `reply`."""
         self._settle(outcome.Error(error))
 
-    def _settle(self, result: "outcome.Outcome[Any]") -> None:
-        task = self._task
-        if task is not None:
+    def _settle(self, result: "outcome.Outcome[object]") -> None:
+        if not self.is_wanted:
+            return
+        self._forget()
+        task, self._task = self._task, None
+        if task is None:
+            # An asker that waited for room was let in, and has not got to its place yet.
+            self._result = result
+        else:
             # Cleared first: rescheduling a task twice is an internal error of trio.
-            self._task = None
-            self._mailbox.forget(self)
             trio.lowlevel.reschedule(task, result)
 
-    def abandon(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+    async def wait_reply(self) -> object:
+        """Wait for the answer; belongs to the asker."""
+        if self._result is not None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return self._result.unwrap()
+        self._task = trio.lowlevel.current_task()
+        return await trio.lowlevel.wait_task_rescheduled(self._abandon)
+
+    def _abandon(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         """Let go of an asker that was cancelled; a late reply then does nothing."""
+        self._forget()
         self._task = None
-        self._mailbox.forget(self)
         return trio.lowlevel.Abort.SUCCEEDED
+
+    def _forget(self) -> None:
+        self.is_wanted = False
+        self._mailbox.forget(self)
 
 
 @attrs.frozen(kw_only=True)
@@ -129,14 +141,16 @@ class Mailbox:
             ActorDownError: the actor is gone, or went before it answered.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        envelope = Envelope(message, self, trio.lowlevel.current_task())
+        envelope = Envelope(message, self, is_asked=True)
+        self._asks[envelope] = None
         try:
             self._send_work.send_nowait(envelope)
         except trio.WouldBlock:
             await self._send(self._send_work, envelope)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.forget(envelope)
             raise self._down() from None
-        return cast("Reply", await self._wait_reply(envelope))
+        return cast("Reply", await envelope.wait_reply())
 
     async def order(self, message: Request[Reply]) -> Reply:
         """Send a message by the lane that work can't fill, and wait for its reply.
@@ -145,9 +159,10 @@ class Mailbox:
             ActorDownError: the actor is gone, or went before it answered.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        envelope = Envelope(message, self, trio.lowlevel.current_task())
+        envelope = Envelope(message, self, is_asked=True)
         self._send_order_nowait(envelope)
-        return cast("Reply", await self._wait_reply(envelope))
+        self._asks[envelope] = None
+        return cast("Reply", await envelope.wait_reply())
 
     async def tell(self, message: object) -> None:
         """Send a message without waiting for an answer; waits for room.
@@ -157,7 +172,7 @@ class Mailbox:
         Raises:
             ActorDownError: the actor is gone.
         """
-        await self._send(self._send_work, Envelope(message, self, None))
+        await self._send(self._send_work, Envelope(message, self, is_asked=False))
 
     def tell_nowait(self, message: object) -> None:
         """Send a message if there is room.
@@ -167,7 +182,7 @@ class Mailbox:
             MailboxFullError: there is no room; nothing was sent.
         """
         try:
-            self._send_work.send_nowait(Envelope(message, self, None))
+            self._send_work.send_nowait(Envelope(message, self, is_asked=False))
         except trio.WouldBlock:
             raise MailboxFullError(f"the mailbox of {self.owner} is full") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -180,7 +195,7 @@ class Mailbox:
             ActorDownError: the actor is gone.
             MailboxFullError: more orders wait than ever should.
         """
-        self._send_order_nowait(Envelope(message, self, None))
+        self._send_order_nowait(Envelope(message, self, is_asked=False))
 
     async def receive_batch(self, limit: int = BATCH_MAX) -> Sequence[Envelope]:
         """Wait for messages and take up to `limit` of them; orders come first.
@@ -245,10 +260,6 @@ class Mailbox:
         # A fresh one each time: an exception that several tasks raise gathers all their tracebacks.
         return ActorDownError(self.owner, self._closed.why if self._closed else "it ended")
 
-    async def _wait_reply(self, envelope: Envelope) -> object:
-        self._asks[envelope] = None
-        return await trio.lowlevel.wait_task_rescheduled(envelope.abandon)
-
     def _send_order_nowait(self, envelope: Envelope) -> None:
         try:
             self._send_order.send_nowait(envelope)
@@ -262,7 +273,12 @@ class Mailbox:
         try:
             await channel.send(envelope)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.forget(envelope)
             raise self._down() from None
+        except BaseException:
+            # Cancelled, so it was not sent: memory channels do either.
+            self.forget(envelope)
+            raise
 
     def _wake(self) -> None:
         if self._sleep is not None:
