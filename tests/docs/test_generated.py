@@ -1,9 +1,12 @@
 """The parts of the reference that come from the code say what the code says."""
 
+from enum import IntEnum
+
 import pytest
 
 from docs.generate import DOCS, PARTS, replace_part
 from sigil_actors import errors
+from sigil_actors.core.guest_ops import GuestOp, HostOp, HostRefusal
 from sigil_actors.core.lifecycle import TRANSITIONS
 
 
@@ -31,3 +34,12 @@ def test_every_error_has_a_section() -> None:
 def test_a_page_without_the_comments_is_an_error() -> None:
     with pytest.raises(ValueError, match="lacks"):
         replace_part("# Title", "lifecycle", "")
+
+
+@pytest.mark.parametrize("number", [*GuestOp, *HostOp, *HostRefusal], ids=lambda op: op.name)
+def test_the_numbers_of_the_guest_interface_are_the_codes(number: IntEnum) -> None:
+    text = (DOCS / "reference" / "guest-abi.md").read_text()
+    row = (
+        f"| {number:d} |" if isinstance(number, HostRefusal) else f"| {number:d} | {number.name} |"
+    )
+    assert text.count(f"\n{row}") == 1
