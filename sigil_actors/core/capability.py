@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from sigil_actors.core.text import is_text
 from sigil_actors.errors import InvalidCapabilityError
 
 SEGMENTS_MAX: Final = 32
@@ -239,7 +240,7 @@ class CapabilitySet:
         return any(_match_segments(_compile(ours), segments) for ours in self._patterns)
 
     def __contains__(self, capability: object) -> bool:
-        return isinstance(capability, str) and self.contains(capability)
+        return is_text(capability) and self.contains(capability)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._patterns))

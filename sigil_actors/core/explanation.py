@@ -18,7 +18,7 @@ from sigil_actors.core.capability import (
     split_capability,
 )
 from sigil_actors.core.policy import CheckRequest, DenyReason, Verdict, decide, is_plugin_name
-from sigil_actors.core.text import escape_text
+from sigil_actors.core.text import escape_text, is_text
 from sigil_actors.errors import InvalidCapabilityError
 
 NEAREST_PATTERNS_MAX: Final = 256
@@ -132,7 +132,7 @@ def _explain_set(
 
 def _is_capability(text: object) -> bool:
     try:
-        return isinstance(text, str) and split_capability(text) is not None
+        return is_text(text) and split_capability(text) is not None
     except InvalidCapabilityError:
         return False
 
@@ -197,4 +197,4 @@ def _what_it_says(one: SetExplanation) -> str:
 
 
 def _quoted(text: object) -> str:
-    return f"'{escape_text(text)}'" if isinstance(text, str) else f"({type(text).__name__})"
+    return f"'{escape_text(text)}'" if is_text(text) else f"({type(text).__name__})"

@@ -6,11 +6,12 @@ log: a decision is a value, and recording it is the enforcer's.
 
 import re
 from enum import StrEnum
-from typing import Final, cast
+from typing import Final
 
 import attrs
 
 from sigil_actors.core.capability import CapabilityParts, CapabilitySet, split_capability
+from sigil_actors.core.text import is_text
 from sigil_actors.errors import InvalidCapabilityError
 
 MEMO_SIZE: Final = 4096
@@ -123,10 +124,10 @@ class Policy:
         return self._decide_anew(capability)
 
     def _decide_anew(self, capability: object) -> Verdict:
-        if not issubclass(type(capability), str):  # not isinstance: `__class__` can lie
+        if not is_text(capability):
             return INVALID_REQUEST
         try:
-            parts = split_capability(cast("str", capability))
+            parts = split_capability(capability)
         except InvalidCapabilityError:
             return INVALID_REQUEST
         if parts is None:
@@ -166,7 +167,7 @@ class Policy:
 
 def is_plugin_name(text: object) -> bool:
     """Tell whether a plugin can have that name."""
-    return isinstance(text, str) and _PLUGIN_NAME.fullmatch(text) is not None
+    return is_text(text) and _PLUGIN_NAME.fullmatch(text) is not None
 
 
 def decide(

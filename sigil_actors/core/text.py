@@ -3,7 +3,7 @@
 Owns which characters are shown as they are. Knows nothing of where the text goes.
 """
 
-from typing import Final
+from typing import Final, TypeGuard
 
 SHOWN_TEXT_MAX: Final = 1000
 """Characters that `escape_text` returns at most unless told otherwise: one long line of a log."""
@@ -35,6 +35,11 @@ _INVISIBLE: Final = frozenset(
         ),
     )
 )
+
+
+def is_text(thing: object) -> TypeGuard[str]:
+    """Tell whether `thing` is a str; unlike `isinstance`, can't be lied to by a `__class__`."""
+    return issubclass(type(thing), str)
 
 
 def escape_text(text: str, *, limit: int = SHOWN_TEXT_MAX) -> str:
