@@ -151,6 +151,7 @@ def test_hostile_text_is_escaped_wherever_it_is_shown() -> None:
         (["messages.send.slack", "messages.read", "kv.*"], "messages.send.slack"),
         (["message.send.telegram"], "message.send.telegram"),
         (["me.send.telegram", "kv.*"], None),
+        (["mes.send.telegram", "kv.*"], "mes.send.telegram"),
         ([], None),
     ],
 )
