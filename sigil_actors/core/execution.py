@@ -8,14 +8,12 @@ bytes.
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import ClassVar, TypeAlias, TypeVar
+from typing import ClassVar, TypeAlias
 
 import attrs
 
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.quantities import Duration, Size
-
-V = TypeVar("V")
 
 KIBIBYTE = 1 << 10
 MEBIBYTE = 1 << 20
@@ -64,9 +62,14 @@ def texts(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(values)
 
 
-def read_only(values: Mapping[str, V]) -> Mapping[str, V]:
+def read_only_texts(values: Mapping[str, str]) -> Mapping[str, str]:
     """Return a copy of `values` that nobody can change."""
     return MappingProxyType(dict(values))
+
+
+def read_only_json(value: JsonObject) -> JsonObject:
+    """Return a copy of `value` that nobody can change at the top."""
+    return MappingProxyType(dict(value))
 
 
 @attrs.frozen(kw_only=True)
@@ -121,7 +124,7 @@ class ProcessExecution:
 
     command: tuple[str, ...] = attrs.field(default=(), converter=texts)
     """The program, then its arguments. Empty: `./NAME`; `command_of` tells."""
-    env: Mapping[str, str] = attrs.field(factory=dict, converter=read_only)
+    env: Mapping[str, str] = attrs.field(factory=dict, converter=read_only_texts)
     """Exactly these variables besides the protocol's; nothing is inherited."""
     sha256: str | None = None
     """The program's hash in lower-case hex digits; a mismatch refuses to start."""
@@ -173,7 +176,7 @@ class ContainerExecution:
     network: ContainerNetwork = attrs.field(
         default=ContainerNetwork.NONE, converter=ContainerNetwork
     )
-    env: Mapping[str, str] = attrs.field(factory=dict, converter=read_only)
+    env: Mapping[str, str] = attrs.field(factory=dict, converter=read_only_texts)
     """Exactly these variables besides the protocol's."""
     start_timeout: Duration = 60.0
 
@@ -183,7 +186,7 @@ class RegisteredExecution:
     """A tier that the host registered. It alone knows what the options mean, so it checks them."""
 
     tier: str
-    options: JsonObject = attrs.field(factory=dict, converter=read_only)
+    options: JsonObject = attrs.field(factory=dict, converter=read_only_json)
     """Every other key of the section, as it stands."""
 
 

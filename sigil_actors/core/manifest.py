@@ -8,7 +8,13 @@ from collections.abc import Mapping
 
 import attrs
 
-from sigil_actors.core.execution import Execution, PluginType, read_only, texts
+from sigil_actors.core.execution import (
+    Execution,
+    PluginType,
+    read_only_json,
+    read_only_texts,
+    texts,
+)
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.quantities import Duration
 from sigil_actors.core.restart import RestartPolicy
@@ -51,9 +57,9 @@ class Manifest:
     """Patterns: what it may do at most. Empty: nothing."""
     deny_capabilities: tuple[str, ...] = attrs.field(default=(), converter=texts)
     """Patterns that win over every grant."""
-    config_schema: JsonObject = attrs.field(factory=dict, converter=read_only)
+    config_schema: JsonObject = attrs.field(factory=dict, converter=read_only_json)
     """JSON Schema 2020-12 of its configuration. Empty: any object."""
-    dependencies: Mapping[str, str] = attrs.field(factory=dict, converter=read_only)
+    dependencies: Mapping[str, str] = attrs.field(factory=dict, converter=read_only_texts)
     """Names of plugins that must run before it, each with the range of versions that will do."""
     lifecycle: LifecyclePolicy = LifecyclePolicy()
     storage: Storage = Storage()

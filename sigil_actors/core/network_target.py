@@ -72,9 +72,11 @@ def _ipv6(host: str) -> str:
             "has a zone; an address that needs one means another host elsewhere"
         )
     try:
-        return ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]")).compressed
+        if host.endswith("]"):
+            return ipaddress.IPv6Address(host[1:-1]).compressed
     except ValueError:
-        raise NetworkTargetError("has no IPv6 address in its brackets") from None
+        pass
+    raise NetworkTargetError("has no IPv6 address in brackets")
 
 
 def _is_ipv4(name: str) -> bool:
