@@ -55,7 +55,8 @@ def open_reader(file: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
     try:
         connection = _open_read_only(file, "mode=ro", busy_timeout_s)
     except sqlite3.OperationalError as error:
-        if primary_code(error) != sqlite3.SQLITE_CANTOPEN or write_ahead_log(file).exists():
+        cant_share = primary_code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        if not cant_share or write_ahead_log(file).exists():
             raise
         # On a read-only medium SQLite can't make the files beside it that it shares with a writer.
         # Without a write-ahead log there is no writer, and everything is in the database.

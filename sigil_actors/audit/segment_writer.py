@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sigil_actors.audit.segment import (
     FIRST_SEGMENT,
+    SCHEMA_VERSION,
     check_schema,
     connect,
     create_schema,
@@ -25,6 +26,9 @@ from sigil_actors.errors import AuditIntegrityError, AuditUnavailableError
 # back from a busy main thread takes up to 5 ms: so few large statements instead of one for each
 # row.
 _ROWS_PER_INSERT = 64
+
+# The smallest page. SQLite takes a file that is shorter for an empty one and writes over it.
+_DATABASE_BYTES_MIN = 512
 
 
 class SegmentWriter:
@@ -124,6 +128,9 @@ class SegmentWriter:
         connection.execute("PRAGMA checkpoint_fullfsync = ON")
         create_schema(connection)
         check_schema(connection, self.path)
+        # A write that changes nothing: SQLite opens a read-only file without a word, and better now
+        # than at the first entry.
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._read_head(connection)
         self._data_version = _data_version(connection)
         sync_folder(self._folder)
@@ -256,7 +263,13 @@ def _make_file(path: Path) -> None:
             f"the audit log {path} is not a regular file",
             remedy="Move it away; the store makes its own",
         )
-    if not path.exists():
+    if path.exists():
+        if 0 < path.stat().st_size < _DATABASE_BYTES_MIN:
+            raise AuditUnavailableError(
+                f"the audit log {path} is not a SQLite database (it is too short for one)",
+                remedy="Point the store at another folder, or move that file away",
+            )
+    else:
         # Nobody has it open yet, so that closing this descriptor drops nobody's locks
         # (segment.py).
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

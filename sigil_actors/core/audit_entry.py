@@ -34,6 +34,10 @@ DETAILS_BYTES_MAX: Final = 4096
 """Bytes of the details' JSON text. With the text fields this keeps an entry below some 60 KiB at
 the worst."""
 
+DETAILS_DEPTH_MAX: Final = 64
+"""Levels of the details' objects and lists. Honest ones have a handful; JSON readers, SQLite's and
+Python's among them, give up somewhere between 500 and 2,000."""
+
 # Characters kept of details that are too long; quoted they fit the bound whatever they are.
 _DETAILS_START_MAX = 512
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -163,7 +167,24 @@ def _bounded_details(details: JsonObject) -> tuple[JsonObject, str]:
                 "start": text[:_DETAILS_START_MAX],
             }
         )
+    # Counting brackets first is cheap, and nearly always enough.
+    if text.count("{") + text.count("[") > DETAILS_DEPTH_MAX and _depth(text) > DETAILS_DEPTH_MAX:
+        return _replaced_details({"details_unstorable": "nested too deeply"})
     return details, text
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for bracket in _BRACKET_OR_TEXT.findall(text):
+        if bracket in ("{", "["):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif bracket in ("}", "]"):
+            depth -= 1
+    return deepest
+
+
+_BRACKET_OR_TEXT = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"')
 
 
 def _replaced_details(details: JsonObject) -> tuple[JsonObject, str]:
@@ -212,12 +233,16 @@ def seal_entry(previous: bytes, seq: int, entry: AuditEntry) -> tuple[AuditEntry
     return entry.stored_as(seq, sha256(previous + text.encode()).digest()), text
 
 
-def entry_from_bytes(stored: bytes, entry_hash: bytes) -> AuditEntry:
-    """Return the entry whose canonical bytes are `stored`.
+def entry_from_bytes(stored: object, entry_hash: object) -> AuditEntry:
+    """Return the entry whose canonical bytes are `stored`, with its hash, which isn't checked.
+
+    Takes anything, since a damaged database hands out anything.
 
     Raises:
         AuditIntegrityError: these aren't the canonical bytes of any entry.
     """
+    if not isinstance(stored, bytes) or not isinstance(entry_hash, bytes):
+        raise _not_an_entry("not even bytes")
     try:
         text = stored.decode()
         version, seq, timestamp_us, *texts, details = json.loads(text)
@@ -232,7 +257,8 @@ def entry_from_bytes(stored: bytes, entry_hash: bytes) -> AuditEntry:
         raise _not_an_entry(type(error).__name__) from error
     fields["_details_text"] = text[len(before_details) : -1]
     is_canonical = text.startswith(before_details + "{") and text.endswith("}]")
-    if not (is_canonical and version == FORMAT_VERSION and isinstance(details, dict)):
+    is_typed = version == FORMAT_VERSION and type(seq) is int and isinstance(details, dict)
+    if not (is_canonical and is_typed):
         raise _not_an_entry("another form")
     return entry
 
