@@ -6,4 +6,4 @@ from typing import TypeAlias
 JsonValue: TypeAlias = (
     "None | bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue]"
 )
-JsonObject: TypeAlias = "Mapping[str, JsonValue]"
+JsonObject: TypeAlias = Mapping[str, "JsonValue"]

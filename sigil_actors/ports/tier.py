@@ -26,7 +26,7 @@ class Launch:
     plugin: str
     generation: int
     manifest: Manifest
-    folder: Path
+    folder: Path | None
     """The snapshot of the plugin's folder: what was checked is what runs.
 
     Read-only; it outlives the instance.
@@ -91,9 +91,11 @@ class TierSession(Protocol):
 
         With back-pressure.
 
-        Leaving the block early cancels the call. An error of the block's body leaves it bare.
+        Entering doesn't wait for the plugin. Leaving the block early cancels the call. An error of
+        the block's body leaves it bare.
 
         Raises:
+            PluginCrashedError: on entering; the instance has ended already.
             PluginCallError: from the iterator; the plugin answered with an error.
             GuestTrapError: from the iterator; this call trapped.
             LimitExceededError: from the iterator; this call ran into a bound.

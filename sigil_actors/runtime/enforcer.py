@@ -19,7 +19,17 @@ from sigil_actors.core.audit_entry import AuditEntry
 from sigil_actors.core.capability import CapabilitySet
 from sigil_actors.core.explanation import Explanation, explain
 from sigil_actors.core.json_value import JsonObject
-from sigil_actors.core.policy import CheckRequest, Decision, DenyReason, Matched, Policy, Verdict
+from sigil_actors.core.policy import (
+    INVALID_REQUEST,
+    NOT_REGISTERED,
+    CheckRequest,
+    Decision,
+    DenyReason,
+    Matched,
+    Policy,
+    Verdict,
+    is_plugin_name,
+)
 from sigil_actors.errors import AuditUnavailableError, CapabilityDeniedError
 from sigil_actors.ports.audit_store import AuditStore
 from sigil_actors.ports.wall_clock import WallClock
@@ -33,8 +43,11 @@ COMMIT_MAX = 512
 OUTCOMES_MAX = 4096
 """Entries that nobody waits for. What is more is counted, and the count is written."""
 
-POLICIES_MAX = 1024
-"""Compiled policies that are kept: plugins times workspaces times users that are at work."""
+POLICIES_MAX = 256
+"""Compiled policies that are kept: plugins times workspaces times users that are at work.
+
+Each remembers up to 4,096 decisions, so this is what bounds the memory.
+"""
 
 REOPEN_FIRST_S = 0.1
 REOPEN_MAX_S = 5.0
@@ -92,7 +105,6 @@ class _Waiting:
 
 _WAKE = object()
 """A message that only wakes the enforcer: entries wait that nobody asked for."""
-_NOTHING_MATCHED = Matched(None, None, None, None)
 _NO_DETAILS: JsonObject = {}
 
 
@@ -129,10 +141,10 @@ class Registry:
         try:
             return self._policy(request).decide(request.capability)
         except _NotRegisteredError:
-            return Verdict(DenyReason.PLUGIN_NOT_REGISTERED, _NOTHING_MATCHED)
+            return NOT_REGISTERED if is_plugin_name(request.plugin) else INVALID_REQUEST
         except Exception:  # the check itself failed, and must not fail open
             logger.exception("a check failed; denied")
-            return Verdict(DenyReason.INVALID_REQUEST, _NOTHING_MATCHED)
+            return INVALID_REQUEST
 
     def _policy(self, request: CheckRequest) -> Policy:
         key = (
@@ -325,7 +337,7 @@ class Enforcer:
                     verdict = (
                         self._registry.decide(message.request)
                         if message.refused is None
-                        else Verdict(message.refused, _NOTHING_MATCHED)
+                        else Verdict(message.refused, Matched())
                     )
                     entry = _check_entry(message, verdict, now)
                     waiting.append(_Waiting(envelope, entry, message.request, verdict))

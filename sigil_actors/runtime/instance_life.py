@@ -54,8 +54,8 @@ class LifeServices:
     settings: RuntimeSettings
     enforcer: Enforcer
     tiers: Mapping[str, Tier]
-    snapshots: Path
-    """The folder in which snapshots are made."""
+    snapshots: Callable[[], Path]
+    """Tells the folder in which snapshots are made."""
     waits: Waits
     host_of: Callable[[str, int, CallTokens], HostFunctions]
     """Makes the way back for one instance: plugin, generation, its tokens."""
@@ -207,14 +207,14 @@ class InstanceLife:
         return tier
 
     @asynccontextmanager
-    async def _files(self) -> AsyncGenerator[tuple[Path, str]]:
+    async def _files(self) -> AsyncGenerator[tuple[Path | None, str]]:
         if self._definition.folder is None:
-            yield self._services.snapshots, ""
+            yield None, ""
             return
         async with open_snapshot(
             self._definition.name,
             self._definition.folder,
-            into=self._services.snapshots,
+            into=self._services.snapshots(),
             bytes_max=self._services.settings.snapshot_bytes,
             files_max=self._services.settings.snapshot_files,
         ) as snapshot:

@@ -55,7 +55,7 @@ class Parts:
     definitions: Sequence[Definition]
     """Plugins that were given in code, besides those that the manager finds."""
     tiers: Mapping[str, Tier]
-    snapshots: Path
+    snapshots: Callable[[], Path]
     kv: KvStore
     host_functions: Mapping[str, HostFunction]
     configs: Mapping[str, JsonObject]

@@ -31,8 +31,9 @@ class KvUnavailableError(SigilError):
 class SqliteKvStore:
     """A `KvStore` on SQLite. A `set` returns after a commit that survives a power cut."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, is_in_memory: bool) -> None:
         self._connection = connection
+        self._is_in_memory = is_in_memory
         # One thread at a time: the connection is shared, and SQLite writes one by one anyway.
         self._limiter = trio.CapacityLimiter(1)
 
@@ -118,6 +119,10 @@ class SqliteKvStore:
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:
+            if self._is_in_memory:
+                # Microseconds, and virtual time in tests knows nothing of threads.
+                await trio.lowlevel.checkpoint()
+                return work()
             return await trio.to_thread.run_sync(work, limiter=self._limiter)
         except sqlite3.Error as error:
             raise KvUnavailableError(
@@ -138,14 +143,16 @@ async def open_sqlite_kv(folder: Path | None) -> AsyncGenerator[SqliteKvStore]:
         KvUnavailableError: it can't be opened.
     """
     try:
-        connection = await trio.to_thread.run_sync(_connect, folder)
+        connection = (
+            _connect(None) if folder is None else await trio.to_thread.run_sync(_connect, folder)
+        )
     except (sqlite3.Error, OSError) as error:
         raise KvUnavailableError(
             f"the key-value store in {folder} can't be opened: {error}",
             remedy="Give the runtime a state folder that it can write, or move that file away",
         ) from error
     with closing(connection):
-        yield SqliteKvStore(connection)
+        yield SqliteKvStore(connection, is_in_memory=folder is None)
 
 
 def _connect(folder: Path | None) -> sqlite3.Connection:

@@ -8,10 +8,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import attrs
 import trio
 
 from sigil_actors.errors import SigilError
+
+_SNAPSHOTS = "snapshots"
 
 _REMOVE_S = 30.0
 """What removing snapshots may take; they are bounded, and removing local files ends."""
@@ -21,14 +22,35 @@ class StateFolderError(SigilError):
     """The state folder can't be used."""
 
 
-@attrs.frozen(kw_only=True)
 class StateFolder:
     """Where things are kept while a runtime runs."""
 
-    kv: Path | None
-    """The folder of the key-value store; None where nothing is to be kept."""
-    snapshots: Path
-    """An empty folder that is removed when the runtime ends."""
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._snapshots: Path | None = None
+
+    @property
+    def kv(self) -> Path | None:
+        """Return the folder of the key-value store; None where nothing is to be kept."""
+        return self._folder
+
+    def snapshots(self) -> Path:
+        """Return the folder for snapshots; it is made on first use, and removed at the end."""
+        if self._snapshots is None:
+            if self._folder is None:
+                self._snapshots = Path(tempfile.mkdtemp(prefix="sigil-actors-"))
+            else:
+                self._snapshots = self._folder / _SNAPSHOTS
+                self._snapshots.mkdir(mode=0o755, exist_ok=True)
+        return self._snapshots
+
+    async def remove_snapshots(self) -> None:
+        """Remove what is left of them."""
+        folder = self._snapshots
+        if folder is not None:
+            # Shielded, so that a cancelled runtime leaves no copies of plugins behind.
+            with trio.move_on_after(_REMOVE_S, shield=True):
+                await trio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @asynccontextmanager
@@ -38,24 +60,14 @@ async def open_state_folder(folder: Path | None) -> AsyncGenerator[StateFolder]:
     Raises:
         StateFolderError: it can't be made or written, or another runtime holds it.
     """
-    if folder is None:
-        temporary = Path(await trio.to_thread.run_sync(_temporary))
-        try:
-            yield StateFolder(kv=None, snapshots=temporary)
-        finally:
-            await _removed(temporary)
-        return
-    lock = await trio.to_thread.run_sync(_hold, folder)
+    lock = None if folder is None else await trio.to_thread.run_sync(_hold, folder)
+    state = StateFolder(folder)
     try:
-        snapshots = folder / "snapshots"
-        yield StateFolder(kv=folder, snapshots=snapshots)
+        yield state
     finally:
-        await _removed(folder / "snapshots")
-        os.close(lock)
-
-
-def _temporary() -> str:
-    return tempfile.mkdtemp(prefix="sigil-actors-")
+        await state.remove_snapshots()
+        if lock is not None:
+            os.close(lock)
 
 
 def _hold(folder: Path) -> int:
@@ -72,8 +84,7 @@ def _hold(folder: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Left behind by a runtime that was killed: nobody else can hold the lock now.
-        shutil.rmtree(folder / "snapshots", ignore_errors=True)
-        (folder / "snapshots").mkdir(mode=0o755)
+        shutil.rmtree(folder / _SNAPSHOTS, ignore_errors=True)
         os.ftruncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
     except BlockingIOError:
@@ -90,9 +101,3 @@ def _hold(folder: Path) -> int:
             remedy="Name a folder that the user who runs the host can write",
         ) from error
     return lock
-
-
-async def _removed(folder: Path) -> None:
-    # Shielded, so that a cancelled runtime leaves no copies of plugins behind.
-    with trio.move_on_after(_REMOVE_S, shield=True):
-        await trio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))

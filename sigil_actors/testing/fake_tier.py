@@ -140,6 +140,8 @@ class FakeSession:
     @asynccontextmanager
     async def execute(self, request: ExecuteRequest) -> AsyncGenerator[AsyncIterator[str]]:
         """Run a script in the caller's task."""
+        if self._end is not None:
+            raise self._end.error
         self._calls.append(FakeCall(self._launch.plugin, self._launch.generation, request))
         script = self._plugin.tools[request.tool_name]
         async with aclosing(script(request, self._launch.host)) as pieces:
