@@ -30,7 +30,7 @@ NESTING_MAX: Final = 64
 """Values within values. The validator stops at 255; a manifest at 32."""
 
 PATTERN_BYTES_MAX: Final = 1 << 20
-"""Compiled size of one pattern: room for some fifty Unicode classes, a tenth of the default."""
+"""Compiled size of one pattern: `[^ ]{1,250}` or `\\p{L}{1,20}` fit; a tenth of the default."""
 
 VISITS_MAX: Final = 20_000_000
 """Schemas times values that a check may take: some 10 ns each, so a fifth of a second."""
@@ -90,7 +90,8 @@ class SchemaValidator:
         """Return how `instance` fails to fit, a line each; nothing where it fits."""
         try:
             weight = _weigh(instance, VISITS_MAX // self._written_out)
-            if self._validator.is_valid(instance):
+            plain = _plain_value(instance)
+            if self._validator.is_valid(plain):
                 return ()
         except _UnfitError as error:
             return (str(error),)
@@ -98,7 +99,7 @@ class SchemaValidator:
         # validator then keeps no record of what it has seen.
         if self._is_recursive or weight * self._written_out > EXPLAINED_MAX:
             return (_UNEXPLAINED,)
-        errors = self._validator.iter_errors(instance)
+        errors = self._validator.iter_errors(plain)
         return tuple(_told(error) for error in islice(errors, PROBLEMS_MAX))
 
 
@@ -209,10 +210,11 @@ def _parts(value: object) -> tuple[Collection[object], Collection[str]]:
     """Return the values within `value`, and its own texts."""
     match value:
         case str():
+            _check_text(value)
             return (), (value,)
         case Mapping():
-            if not all(isinstance(key, str) for key in value):
-                raise _UnfitError("has a key that isn't text")
+            for key in value:
+                _check_text(key)
             return value.values(), value.keys()
         case list() | tuple():
             return value, ()
@@ -222,6 +224,15 @@ def _parts(value: object) -> tuple[Collection[object], Collection[str]]:
             return (), ()
         case _:
             raise _UnfitError(f"holds a {type(value).__name__}, which JSON doesn't have")
+
+
+def _check_text(text: object) -> None:
+    if not isinstance(text, str):
+        raise _UnfitError("has a key that isn't text")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _UnfitError("holds half of a surrogate pair, which is no character") from None
 
 
 def _plain(value: Mapping[str, object]) -> dict[str, object]:

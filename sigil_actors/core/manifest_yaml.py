@@ -173,24 +173,24 @@ def _in_order(problems: Iterable[Problem]) -> list[Problem]:
 
 def _faults(error: BaseException, keys: _Keys) -> Iterator[_Fault]:
     """Yield what cattrs found, `keys` being the way to where `error` arose."""
-    for note in getattr(error, "__notes__", ()):
-        if isinstance(note, AttributeValidationNote):
-            keys = (*keys, note.name)
-    if isinstance(error, ForbiddenExtraKeysError):
-        yield from _unknown_keys(error, keys)
-    elif isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _faults(inner, keys)
-    elif isinstance(error, _UnfitError):
-        for fault in error.faults:
-            yield attrs.evolve(fault, keys=(*keys, *fault.keys))
-    elif isinstance(error, KeyError):
-        key = str(keys[-1])
-        # What is required of the section is its tier, so that is what is missing.
-        missing = ("execution", "tier") if key == "execution" else keys
-        yield _Fault(missing, "is missing", f"Write {key}: {_EXAMPLES[key]}")
-    else:
-        raise error
+    notes: Iterable[object] = getattr(error, "__notes__", ())
+    keys += tuple(note.name for note in notes if isinstance(note, AttributeValidationNote))
+    match error:
+        case ForbiddenExtraKeysError():
+            yield from _unknown_keys(error, keys)
+        case BaseExceptionGroup():
+            for inner in error.exceptions:
+                yield from _faults(inner, keys)
+        case _UnfitError():
+            for fault in error.faults:
+                yield attrs.evolve(fault, keys=keys + fault.keys)
+        case KeyError():
+            key = str(keys[-1])
+            # What is required of the section is its tier, so that is what is missing.
+            missing = ("execution", "tier") if key == "execution" else keys
+            yield _Fault(missing, "is missing", f"Write {key}: {_EXAMPLES[key]}")
+        case _:
+            raise AssertionError from error
 
 
 _EXAMPLES = {
@@ -290,20 +290,17 @@ def _section(section: type[Any], converter: cattrs.Converter) -> _Hook:
 
 def _execution(value: Any, converter: cattrs.Converter, tiers: frozenset[str]) -> Execution:
     options = dict(_mapping(value))
-    known = {*map(str, _TIERS), *tiers}
+    remedy = f"Use one of {', '.join(sorted({*map(str, _TIERS), *tiers}))}"
     if "tier" not in options:
-        raise _UnfitError(
-            _Fault(("tier",), "is missing", f"Write one of {', '.join(sorted(known))}")
-        )
+        raise _UnfitError(_Fault(("tier",), "is missing", remedy))
     tier = options.pop("tier")
     if not isinstance(tier, str):
-        raise _UnfitError(_Fault(("tier",), f"is {_describe(tier)}, not text", "Write a word"))
+        raise _UnfitError(_Fault(("tier",), f"is {_describe(tier)}, not text", remedy))
     if tier in _TIERS:
         section: Execution = converter.structure(options, _TIERS[tier])
         return section
     if tier in tiers:
         return RegisteredExecution(tier=tier, options=options)
-    remedy = f"Use one of {', '.join(sorted(known))}"
     raise _UnfitError(_Fault(("tier",), f"unknown tier {shown(tier)}", remedy))
 
 
