@@ -364,6 +364,35 @@ async def test_a_cancelled_runtime_ends_within_its_bound(autojump_clock: MockClo
     assert world.tier.open_sessions == set()
 
 
+async def test_a_cancel_while_the_runtime_drains_kills_what_is_left(
+    autojump_clock: MockClock,
+) -> None:
+    plugins = {"echo-tool": attrs.evolve(PLUGIN, shutdown_s=math.inf)}
+    began = trio.current_time()
+    async with trio.open_nursery() as outside:
+        with trio.CancelScope(deadline=began + 3) as scope:
+            async with open_world(plugins=plugins) as world:
+
+                async def call() -> None:
+                    with pytest.raises(PluginUnavailableError):
+                        await world.session().execute_text("echo-tool", "hang")
+
+                outside.start_soon(call)
+                await wait_all_tasks_blocked()
+        assert scope.cancelled_caught
+        assert trio.current_time() - began < 3.5
+    assert world.tier.open_sessions == set()
+
+
+async def test_why_a_plugin_is_down_comes_with_the_remedy(autojump_clock: MockClock) -> None:
+    one = manifest(restart=RestartPolicy(type=RestartType.TEMPORARY))
+    one = attrs.evolve(one, engine=">= 9.0.0")
+    async with open_world(one, wait=False) as world:
+        with pytest.raises(PluginUnavailableError, match="Take a version") as caught:
+            await world.runtime.wait_until_running("echo-tool")
+        assert caught.value.reason == "stopped"
+
+
 async def test_no_store_no_runtime() -> None:
     store = FaultyAuditStore(MemoryAuditStore(), fail_openings=[1])
     with pytest.raises(AuditUnavailableError):
