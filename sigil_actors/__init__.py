@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from sigil_actors.assembly import open_runtime as open_runtime
     from sigil_actors.audit.memory import MemoryAuditStore as MemoryAuditStore
     from sigil_actors.audit.sqlite import SqliteAuditStore as SqliteAuditStore
+    from sigil_actors.audit.verify import VerifyReport as VerifyReport
+    from sigil_actors.audit.verify import verify_log as verify_log
     from sigil_actors.core.audit_entry import AuditEntry as AuditEntry
     from sigil_actors.core.audit_entry import AuditFilter as AuditFilter
     from sigil_actors.core.calls import ToolDefinition as ToolDefinition
@@ -64,6 +66,8 @@ _HOMES = {
     "open_runtime": "sigil_actors.assembly",
     "MemoryAuditStore": "sigil_actors.audit.memory",
     "SqliteAuditStore": "sigil_actors.audit.sqlite",
+    "VerifyReport": "sigil_actors.audit.verify",
+    "verify_log": "sigil_actors.audit.verify",
     "AuditEntry": "sigil_actors.core.audit_entry",
     "AuditFilter": "sigil_actors.core.audit_entry",
     "ToolDefinition": "sigil_actors.core.calls",

@@ -11,6 +11,7 @@ from sigil_actors.ports.audit_store import AuditStore
 from sigil_actors.ports.tier import Tier
 from sigil_actors.ports.wall_clock import WallClock
 from sigil_actors.runtime.definition import NO_CONFIG, Definition, manifest_digest
+from sigil_actors.runtime.discovery import Found
 from sigil_actors.runtime.enforcer import open_enforcer
 from sigil_actors.runtime.host_calls import HostFunction
 from sigil_actors.runtime.manager import Manager
@@ -25,7 +26,7 @@ async def open_runtime(
     plugins_dir: str | PathLike[str] | None = None,
     *,
     audit_store: AuditStore,
-    manifests: Sequence[tuple[Manifest, str | PathLike[str] | None]] = (),
+    manifests: Sequence[Found | tuple[Manifest, str | PathLike[str] | None]] = (),
     host_functions: Mapping[str, HostFunction] | None = None,
     settings: RuntimeSettings | None = None,
     configs: Mapping[str, JsonObject] | None = None,
@@ -38,7 +39,8 @@ async def open_runtime(
     Args:
         plugins_dir: The folder with a folder for each plugin. A missing one is empty.
         audit_store: Where every decision is recorded, opened and closed here. No store, no runtime.
-        manifests: Plugins made in code, each with its folder (None: it has no files).
+        manifests: Plugins made in code, each with its folder (None: it has no files), or found by
+            a look into a folder that was made before.
         host_functions: What plugins may call back, by capability pattern; the longest one wins.
         settings: Bounds and times.
         configs: The configuration of each plugin, by its name.
@@ -70,7 +72,7 @@ async def open_runtime(
         parts = Parts(
             enforcer=enforcer,
             manager=Manager(None if plugins_dir is None else Path(plugins_dir), enforcer),
-            definitions=[_definition(*given, configs or {}) for given in manifests],
+            definitions=[_definition(given, configs or {}) for given in manifests],
             tiers={tier.kind: tier for tier in chosen},
             snapshots=state.snapshots,
             kv=kv,
@@ -90,10 +92,17 @@ def _default_tiers() -> Sequence[Tier]:
 
 
 def _definition(
-    manifest: Manifest,
-    folder: str | PathLike[str] | None,
+    given: Found | tuple[Manifest, str | PathLike[str] | None],
     configs: Mapping[str, JsonObject],
 ) -> Definition:
+    if isinstance(given, Found):
+        return Definition(
+            manifest=given.manifest,
+            folder=given.folder,
+            config=configs.get(given.manifest.name, NO_CONFIG),
+            manifest_sha256=given.manifest_sha256,
+        )
+    manifest, folder = given
     return Definition(
         manifest=manifest,
         folder=None if folder is None else Path(folder),

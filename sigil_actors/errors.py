@@ -348,5 +348,21 @@ class HostFunctionFailedError(SigilError):
         )
 
 
+class StateFolderError(SigilError):
+    """The state folder can't be used."""
+
+
+class StateFolderHeldError(StateFolderError):
+    """Another runtime uses the state folder. `holder` is its process, as far as that is known."""
+
+    def __init__(self, folder: str, *, holder: str) -> None:
+        self.folder = folder
+        self.holder = holder
+        super().__init__(
+            f"the state folder {folder} is used by another runtime (process {holder})",
+            remedy="Stop that one, or name another state folder",
+        )
+
+
 class SettingsError(SigilError):
     """A setting has a value that it can't have."""

@@ -93,6 +93,7 @@ class PluginActor:
         self._restart_at: float | None = None
         self._quarantined = False
         self._reason = ""
+        self._remedy = ""
         self._last_words: tuple[str, ...] = ()
         self._starting: list[Envelope] = []
         self._stopping: list[Envelope] = []
@@ -127,7 +128,7 @@ class PluginActor:
     def _unavailable(self) -> PluginUnavailableError:
         state = self._life.state
         if self._quarantined:
-            return PluginUnavailableError(self.name, "quarantined", detail=self._reason)
+            return PluginUnavailableError(self.name, "quarantined", detail=self._why_down())
         if state in (PluginState.DRAINING, PluginState.STOPPING):
             return PluginUnavailableError(self.name, "draining")
         if self._restart_at is not None:
@@ -137,7 +138,11 @@ class PluginActor:
             )
         if self._supervisor is not None:
             return PluginUnavailableError(self.name, "starting")
-        return PluginUnavailableError(self.name, "stopped", detail=self._reason)
+        return PluginUnavailableError(self.name, "stopped", detail=self._why_down())
+
+    def _why_down(self) -> str:
+        """Return why it ended, with what the error that it ended by says can be done."""
+        return f"{self._reason}. {self._remedy}" if self._remedy else self._reason
 
     def status(self) -> PluginStatus:
         """Return a look at it as it is now."""
@@ -235,6 +240,7 @@ class PluginActor:
         self._restarts = 0
         self._quarantined = False
         self._reason = ""
+        self._remedy = ""
         policy = definition.manifest.lifecycle.restart
         grace_s = max(
             definition.manifest.lifecycle.graceful_shutdown_timeout,
@@ -284,7 +290,11 @@ class PluginActor:
                 envelope.reply(None)
             else:
                 envelope.fail(
-                    PluginStartError(self.name, f"didn't start: {self._reason or 'stopped'}")
+                    PluginStartError(
+                        self.name,
+                        f"didn't start: {self._reason or 'stopped'}",
+                        remedy=self._remedy,
+                    )
                 )
 
     # The supervised child: one generation
@@ -305,6 +315,7 @@ class PluginActor:
         def ready(instance: Instance) -> None:
             self._instance = instance
             self._reason = ""
+            self._remedy = ""
             self._last_words = ()
             context.ready()
             self._settle_starting()
@@ -317,6 +328,13 @@ class PluginActor:
     def _entered(self, reason: str) -> None:
         if reason:
             self._reason = reason[:_REASON_CHARACTERS_MAX]
+        logger.info(
+            "plugin %s, generation %d: %s%s",
+            self.name,
+            self._life.generation,
+            self._life.state,
+            f" ({self._reason})" if reason else "",
+        )
         self._tell_lifecycle(self._life.state, reason)
         self._notify()
 
@@ -324,6 +342,7 @@ class PluginActor:
         if ended.error is not None:
             if not isinstance(ended.error, SigilError):
                 logger.error("plugin %s met a bug of the host", self.name, exc_info=ended.error)
+            self._remedy = ended.error.remedy if isinstance(ended.error, SigilError) else ""
             self._last_words = (
                 ended.error.last_words
                 if isinstance(ended.error, PluginCrashedError) and ended.error.last_words

@@ -73,6 +73,8 @@ class Runtime:
         self._bounds: dict[str, HostBounds] = {}
         self._shield = trio.CancelScope(shield=True)
         self._leaving = trio.Event()
+        self._hurried = trio.Event()
+        self._ended = trio.Event()
         self._orderly = False
         background = parts.settings.background_session
         self._background = Caller(
@@ -307,6 +309,7 @@ class Runtime:
                 await self._leaving.wait()
                 await self._stop_all()
                 nursery.cancel_scope.cancel()
+        self._ended.set()
 
     def leave(self, *, orderly: bool) -> None:
         """Have `run` end: in order, draining, or else as fast as it goes."""
@@ -315,11 +318,30 @@ class Runtime:
         self._shield.deadline = trio.current_time() + bound_s
         self._leaving.set()
 
+    async def wait_ended(self) -> None:
+        """Wait until nothing of it is left; a cancel meanwhile ends the waiting for any call.
+
+        Shielded as it is, a drain wouldn't notice the cancel by itself.
+        """
+        try:
+            await self._ended.wait()
+        except trio.Cancelled:
+            self._shield.deadline = min(self._shield.deadline, trio.current_time() + FAST_STOP_S)
+            self._hurried.set()
+            raise
+
     async def _stop_all(self) -> None:
-        with trio.move_on_after(math.inf if self._orderly else FAST_STOP_S / 2) as patience:
-            await self._order_all(StopKind.DRAIN if self._orderly else StopKind.STOP)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._kill_when_hurried)
+            with trio.move_on_after(math.inf if self._orderly else FAST_STOP_S / 2) as patience:
+                await self._order_all(StopKind.DRAIN if self._orderly else StopKind.STOP)
+            nursery.cancel_scope.cancel()
         if patience.cancelled_caught:
             await self._order_all(StopKind.KILL)
+
+    async def _kill_when_hurried(self) -> None:
+        await self._hurried.wait()
+        await self._order_all(StopKind.KILL)
 
     async def _order_all(self, kind: StopKind) -> None:
         async with trio.open_nursery() as nursery:
@@ -338,8 +360,8 @@ class Runtime:
 async def run_runtime(parts: Parts) -> AsyncGenerator[Runtime]:
     """Run a runtime for as long as the block lasts.
 
-    Leaving the block normally drains every plugin; leaving it by an error or a cancel ends
-    everything within 5 s. Errors of the block leave it as they are.
+    Leaving the block normally drains every plugin; leaving it by an error or a cancel, or a cancel
+    while it drains, ends everything within 5 s. Errors of the block leave it as they are.
     """
     runtime = Runtime(parts)
     async with open_bare_nursery() as nursery:
@@ -350,3 +372,5 @@ async def run_runtime(parts: Parts) -> AsyncGenerator[Runtime]:
             orderly = True
         finally:
             runtime.leave(orderly=orderly)
+            if orderly:
+                await runtime.wait_ended()

@@ -10,16 +10,12 @@ from pathlib import Path
 
 import trio
 
-from sigil_actors.errors import SigilError
+from sigil_actors.errors import StateFolderError, StateFolderHeldError
 
 _SNAPSHOTS = "snapshots"
 
 _REMOVE_S = 30.0
 """What removing snapshots may take; they are bounded, and removing local files ends."""
-
-
-class StateFolderError(SigilError):
-    """The state folder can't be used."""
 
 
 class StateFolder:
@@ -90,10 +86,7 @@ def _hold(folder: Path) -> int:
     except BlockingIOError:
         holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
         os.close(lock)
-        raise StateFolderError(
-            f"the state folder {folder} is used by another runtime (process {holder})",
-            remedy="Stop that one, or name another state folder",
-        ) from None
+        raise StateFolderHeldError(str(folder), holder=holder) from None
     except OSError as error:
         os.close(lock)
         raise StateFolderError(

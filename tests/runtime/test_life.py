@@ -386,9 +386,9 @@ async def test_a_cancel_while_the_runtime_drains_kills_what_is_left(
 
 async def test_why_a_plugin_is_down_comes_with_the_remedy(autojump_clock: MockClock) -> None:
     one = manifest(restart=RestartPolicy(type=RestartType.TEMPORARY))
-    one = attrs.evolve(one, engine=">= 9.0.0")
+    one = attrs.evolve(one, config_schema={"required": ["token"]})
     async with open_world(one, wait=False) as world:
-        with pytest.raises(PluginUnavailableError, match="Take a version") as caught:
+        with pytest.raises(PluginUnavailableError, match="Mend the plugin's section") as caught:
             await world.runtime.wait_until_running("echo-tool")
         assert caught.value.reason == "stopped"
 
