@@ -218,7 +218,7 @@ class Enforcer:
                 plugin=request.plugin,
                 capability=request.capability,
                 reason=decision.reason,
-                explanation=self.explain(request).remedy if refused is None else "",
+                explanation=self._remedy(decision) if refused is None else "",
                 decision=decision,
             )
         return decision
@@ -229,6 +229,11 @@ class Enforcer:
         if registration is None:
             return explain(request, None, None)
         return explain(request, registration.allow, registration.deny)
+
+    def _remedy(self, decision: Decision) -> str:
+        if decision.reason is DenyReason.INVALID_REQUEST:
+            return "The capability or the plugin's name isn't one; see the capability grammar"
+        return self.explain(decision.request).remedy
 
     async def register_plugin(
         self,
@@ -420,16 +425,24 @@ def _check_entry(check: _Check, verdict: Verdict, now: datetime) -> AuditEntry:
     return AuditEntry(
         action="capability_check",
         timestamp=now,
-        actor=request.actor or request.user_id,
-        plugin=request.plugin,
-        workspace_id=request.workspace_id,
-        user_id=request.user_id,
-        session_id=request.session_id,
-        capability=request.capability,
+        actor=_text(request.actor or request.user_id),
+        plugin=_text(request.plugin),
+        workspace_id=_text(request.workspace_id),
+        user_id=_text(request.user_id),
+        session_id=_text(request.session_id),
+        capability=_text(request.capability),
         result="allowed" if verdict.allowed else "denied",
         reason=verdict.reason,
         details=check.details,
     )
+
+
+def _text(value: object) -> str:
+    """Return what an entry can hold of a field that may be anything.
+
+    One malformed request must not keep those that wait with it from being stored.
+    """
+    return value if type(value) is str else f"({type(value).__name__})"
 
 
 def _patterns(given: CapabilitySet | Iterable[str]) -> CapabilitySet:
