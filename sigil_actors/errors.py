@@ -348,6 +348,10 @@ class HostFunctionFailedError(SigilError):
         )
 
 
+class KvUnavailableError(SigilError):
+    """The store of plugins' keys and values can't be read or written."""
+
+
 class StateFolderError(SigilError):
     """The state folder can't be used."""
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import trio
 
-from sigil_actors.errors import LimitExceededError, SigilError
+from sigil_actors.errors import KvUnavailableError, LimitExceededError
 from sigil_actors.ports.kv_store import KvScope
 
 _SCHEMA = """
@@ -22,10 +22,6 @@ CREATE TABLE IF NOT EXISTS usage(plugin TEXT PRIMARY KEY, bytes INTEGER NOT NULL
 _LOCK_WAIT_S = 5.0
 
 T = TypeVar("T")
-
-
-class KvUnavailableError(SigilError):
-    """The key-value store can't be read or written."""
 
 
 class SqliteKvStore:

@@ -1,0 +1,49 @@
+"""The folder that a runtime keeps its state in: one at a time, and nothing left over."""
+
+from pathlib import Path
+
+import pytest
+
+from sigil_actors.errors import KvUnavailableError, StateFolderError
+from sigil_actors.storage.sqlite_kv import open_sqlite_kv
+from sigil_actors.storage.state_folder import open_state_folder
+
+
+async def test_it_is_held_by_one_runtime_at_a_time(tmp_path: Path) -> None:
+    async with open_state_folder(tmp_path / "state"):
+        with pytest.raises(StateFolderError, match="another runtime"):
+            async with open_state_folder(tmp_path / "state"):
+                pytest.fail("it must not open")
+    async with open_state_folder(tmp_path / "state"):
+        assert (tmp_path / "state").stat().st_mode & 0o077 == 0
+
+
+async def test_snapshots_of_a_killed_runtime_are_removed(tmp_path: Path) -> None:
+    left_over = tmp_path / "snapshots" / "old-plugin"
+    left_over.mkdir(parents=True)
+    async with open_state_folder(tmp_path) as state:
+        assert not left_over.exists()
+        (state.snapshots() / "new").mkdir()
+    assert not (tmp_path / "snapshots").exists()
+
+
+async def test_without_a_folder_there_is_a_temporary_one_that_goes() -> None:
+    async with open_state_folder(None) as state:
+        assert state.kv is None
+        snapshots = state.snapshots()
+        assert snapshots.is_dir()
+    assert not snapshots.exists()
+
+
+async def test_a_folder_that_cant_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateFolderError, match="can't be used"):
+        async with open_state_folder(tmp_path / "file" / "state"):
+            pytest.fail("it must not open")
+
+
+async def test_a_kv_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "kv.sqlite3").write_bytes(b"no database, " * 100)
+    with pytest.raises(KvUnavailableError, match=r"kv\.sqlite3|can't be opened"):
+        async with open_sqlite_kv(tmp_path):
+            pytest.fail("it must not open")
