@@ -16,11 +16,9 @@ from sigil_actors.actors.mailbox import ActorDownError
 from sigil_actors.actors.nursery import open_bare_nursery
 from sigil_actors.core.audit_entry import AuditEntry
 from sigil_actors.core.calls import HealthStatus
-from sigil_actors.core.engine_version import CONTRACT_VERSION
 from sigil_actors.core.execution import RegisteredExecution
 from sigil_actors.core.json_schema import SchemaValidator
 from sigil_actors.core.lifecycle import PluginInstance, PluginState
-from sigil_actors.core.version_range import parse_range
 from sigil_actors.errors import (
     PluginCrashedError,
     PluginStartError,
@@ -138,15 +136,6 @@ class InstanceLife:
         if problems:
             raise PluginStartError(
                 name, f"has a manifest that isn't sound: {problems[0].render('manifest')}"
-            )
-        if manifest.engine is not None and not parse_range(manifest.engine).contains(
-            CONTRACT_VERSION
-        ):
-            raise PluginStartError(
-                name,
-                f"needs the plugin contract {manifest.engine}, this runtime speaks"
-                f" {CONTRACT_VERSION}",
-                remedy="Take a version of the plugin that was made for it",
             )
         wrong = SchemaValidator(manifest.config_schema).problems(self._definition.config)
         if wrong:
