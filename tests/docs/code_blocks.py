@@ -3,7 +3,8 @@
 `python` blocks of one page share a namespace and may await at their top level, in trio. Of a
 `console` block the lines after `$ ` are run by bash and must succeed; its other lines show output
 and aren't compared. All blocks of a page share a working folder. A block below a comment
-`<!-- not run: REASON -->` is left out. Other languages are for reading.
+`<!-- not run: REASON -->` is left out; one below `<!-- file: PATH -->`, in any language, is written
+to that file. Other languages are for reading.
 """
 
 import ast
@@ -23,6 +24,7 @@ RUN_LANGUAGES = ("python", "console")
 COMMAND_TIME_S = 120  # a block that runs the demo or builds a plugin takes seconds, not minutes
 
 _FENCE = re.compile(r"(?P<indent> *)(?P<ticks>`{3,})(?P<language>[\w+-]*)[^`]*")
+_FILE = re.compile(r"<!--\s*file:\s*(?P<path>\S+)\s*-->")
 _NOT_RUN = re.compile(r"<!--\s*not run:?(?P<reason>.*?)-->")
 
 
@@ -36,6 +38,8 @@ class CodeBlock:
     code: str
     not_run: str | None = None
     """The reason that its author gives for not running it."""
+    file: str | None = None
+    """The file that it is written to, instead of being run."""
 
 
 class UnreasonedError(Exception):
@@ -43,10 +47,11 @@ class UnreasonedError(Exception):
 
 
 def blocks_of(text: str) -> Iterator[CodeBlock]:
-    """Yield the blocks of a page in a language that can be run."""
+    """Yield the blocks of a page that are run or written to a file."""
     lines = text.splitlines()
     number = 0
     not_run: str | None = None
+    file: str | None = None
     while number < len(lines):
         line = lines[number]
         number += 1
@@ -54,6 +59,8 @@ def blocks_of(text: str) -> Iterator[CodeBlock]:
             not_run = marker["reason"].strip()
             if not not_run:
                 raise UnreasonedError(f"line {number}: say why the block isn't run")
+        elif named := _FILE.search(line):
+            file = named["path"]
         elif fence := _FENCE.fullmatch(line):
             first = number
             while number < len(lines) and lines[number].strip() != fence["ticks"]:
@@ -61,11 +68,11 @@ def blocks_of(text: str) -> Iterator[CodeBlock]:
             indent = len(fence["indent"])
             code = "\n".join(inside[indent:] for inside in lines[first:number])
             number += 1
-            if fence["language"] in RUN_LANGUAGES:
-                yield CodeBlock(fence["language"], first + 1, code, not_run)
-            not_run = None
+            if file is not None or fence["language"] in RUN_LANGUAGES:
+                yield CodeBlock(fence["language"], first + 1, code, not_run, file)
+            not_run = file = None
         elif line.strip():
-            not_run = None
+            not_run = file = None
 
 
 def run_page(page: Path, folder: Path) -> None:
@@ -76,7 +83,11 @@ def run_page(page: Path, folder: Path) -> None:
         for block in blocks_of(page.read_text(encoding="utf-8")):
             if block.not_run is not None:
                 continue
-            if block.language == "python":
+            if block.file is not None:
+                target = folder / block.file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(block.code + "\n")
+            elif block.language == "python":
                 run_python(block, page, module)
             else:
                 run_console(block, page, folder)

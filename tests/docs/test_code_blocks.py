@@ -31,6 +31,8 @@ def test_the_code_of_a_page_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # Pages speak from the root of a checkout, and must not write into ours.
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     run_page(page, tmp_path)
 
 
@@ -99,3 +101,10 @@ def test_only_languages_that_can_be_run_count() -> None:
 
 def test_output_is_not_run() -> None:
     assert commands_of("$ ls\nplugin.yaml\n$ cat \\\n  x") == ["ls", "cat \\", "  x"]
+
+
+def test_a_block_with_a_file_is_written_to_it_and_not_run(tmp_path: Path) -> None:
+    written = "<!-- file: a/b.py -->\n```python\nraise SystemExit\n```\n"
+    text = f"{written}\n```console\n$ grep -q raise a/b.py\n```\n"
+    run_page(page_with(tmp_path, text), tmp_path)
+    assert (tmp_path / "a" / "b.py").read_text() == "raise SystemExit\n"
