@@ -25,7 +25,7 @@ from sigil_actors.errors import AuditIntegrityError, AuditUnavailableError
 # Rows of one INSERT. SQLite lets go of the interpreter's lock once a statement, and getting it
 # back from a busy main thread takes up to 5 ms: so few large statements instead of one for each
 # row.
-_ROWS_PER_INSERT = 64
+_ROWS_PER_INSERT = 256
 
 # The smallest page. SQLite takes a file that is shorter for an empty one and writes over it.
 _DATABASE_BYTES_MIN = 512
@@ -128,8 +128,8 @@ class SegmentWriter:
         connection.execute("PRAGMA checkpoint_fullfsync = ON")
         create_schema(connection)
         check_schema(connection, self.path)
-        # A write that changes nothing: SQLite opens a read-only file without a word, and better now
-        # than at the first entry.
+        # A write that changes nothing: SQLite opens a read-only file without a word, and better
+        # now than at the first entry.
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._read_head(connection)
         self._data_version = _data_version(connection)

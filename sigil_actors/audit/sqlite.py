@@ -15,6 +15,7 @@ import trio
 
 from sigil_actors.audit.segment_reader import query_segment
 from sigil_actors.audit.segment_writer import SegmentWriter
+from sigil_actors.audit.worker_thread import run_in_worker
 from sigil_actors.core.audit_entry import GENESIS, AuditEntry, AuditFilter
 from sigil_actors.errors import AuditUnavailableError
 
@@ -158,14 +159,13 @@ class SqliteAuditStore:
             AuditUnavailableError: there is no log, or it can't be read.
             AuditIntegrityError: an entry that fits isn't what was written.
         """
-        return await trio.to_thread.run_sync(
+        return await run_in_worker(
             lambda: query_segment(
                 self._folder,
                 query,
                 busy_timeout_s=self._timeout_s * _BUSY_SHARE,
                 check_wanted=trio.from_thread.check_cancelled,
             ),
-            abandon_on_cancel=True,
             limiter=self._query_limiter,
         )
 
@@ -174,9 +174,7 @@ class SqliteAuditStore:
         # know what is stored. Bounded, since a disk may hang for ever; the thread is left to
         # itself then.
         with trio.move_on_after(self._timeout_s, shield=True):
-            return await trio.to_thread.run_sync(
-                work, abandon_on_cancel=True, limiter=self._write_limiter
-            )
+            return await run_in_worker(work, limiter=self._write_limiter)
         raise AuditUnavailableError(
             f"{what} of the audit log {self._folder} didn't return within {self._timeout_s:g} s",
             remedy="Look for a disk that hangs or another program that holds the database; then "

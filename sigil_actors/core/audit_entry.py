@@ -149,15 +149,16 @@ _JSON = json.JSONEncoder(
 def _bounded_details(details: JsonObject) -> tuple[JsonObject, str]:
     try:
         text = _JSON.encode(dict(details))
+        if not text.isascii() and _LONE_SURROGATE.search(text):
+            # They can't be UTF-8. As visible escapes they can, and nobody downstream trips over
+            # them.
+            text = _LONE_SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
+            details = json.loads(text)
+            text = _JSON.encode(details)  # escaped keys sort elsewhere
     except (TypeError, ValueError, RecursionError) as error:
         # NaN, a cycle, bytes, a depth beyond reason: what it was can't be shown safely, that it
         # was can.
         return _replaced_details({"details_unstorable": type(error).__name__})
-    if not text.isascii() and _LONE_SURROGATE.search(text):
-        # They can't be UTF-8. As visible escapes they can, and nobody downstream trips over them.
-        text = _LONE_SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
-        details = json.loads(text)
-        text = _JSON.encode(details)  # escaped keys sort elsewhere
     size = len(text) if text.isascii() else len(text.encode())
     if size > DETAILS_BYTES_MAX:
         return _replaced_details(
@@ -194,8 +195,7 @@ def _replaced_details(details: JsonObject) -> tuple[JsonObject, str]:
 def canonical_bytes(entry: AuditEntry) -> bytes:
     """Return the one form of `entry` as bytes: what is hashed, and what a store keeps.
 
-    UTF-8 of a JSON array without spaces: `[1,seq,microseconds since
-    1970,"action","actor","plugin",
+    UTF-8 of a JSON array without spaces: `[1,seq,microseconds,"action","actor","plugin",
     "workspace_id","user_id","session_id","capability","result","reason",{details}]`, where 1 is
     the version of this form and the details' keys are sorted. `hash` is left out, since it is
     made from these bytes. Two entries that differ in any other field differ in their bytes,

@@ -1,13 +1,15 @@
 """Files that are torn, cut or full of rubbish get a report or a typed error, never a traceback."""
 
 import random
+import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 import trio
 
+from sigil_actors.audit.segment import connect
 from sigil_actors.audit.sqlite import SqliteAuditStore
 from sigil_actors.audit.verify import BadEntryKind, verify_log
 from sigil_actors.core.audit_entry import AuditFilter
@@ -132,3 +134,41 @@ def test_rubbish_instead_of_a_database_is_reported_as_unreadable(
     assert report.first_bad is not None
     assert report.first_bad.kind is BadEntryKind.UNREADABLE
     assert "not a SQLite database" in report.first_bad.what
+
+
+def test_a_page_that_hides_an_entry_is_damage_and_not_somebodys_deletion(
+    folder: Path, database: Path, make_log: MakeLog
+) -> None:
+    make_log(ENTRIES)
+    content = bytearray(database.read_bytes())
+    # A leaf of a table begins with 13; its number of entries follows at 3, in two bytes.
+    leaf = next(page for page in range(4096, len(content), 4096) if content[page] == 13)
+    content[leaf + 4] -= 1
+    database.write_bytes(content)
+    report = verify_log(folder)
+    assert report.first_bad is not None
+    assert report.first_bad.kind is BadEntryKind.UNREADABLE
+    assert 0 < report.entries < ENTRIES
+
+
+def test_undecodable_bytes_in_the_databases_own_words_give_a_typed_error(
+    folder: Path, database: Path, make_log: MakeLog
+) -> None:
+    """SQLite quotes them in its message, and Python can't decode that message."""
+    head = make_log(ENTRIES)
+    content = database.read_bytes()
+    for name in (b"entry_by_plugin", b"CREATE INDEX", b"CREATE TABLE"):
+        assert name in content
+        database.write_bytes(content.replace(name, b"\xff" * len(name), 1))
+        look_at(folder, head)
+        report = verify_log(folder)
+        assert report.first_bad is not None
+        assert report.first_bad.kind in (BadEntryKind.UNREADABLE, BadEntryKind.FOREIGN)
+
+
+def test_a_damaged_length_cannot_make_us_allocate_much(
+    folder: Path, database: Path, make_log: MakeLog
+) -> None:
+    make_log(1)
+    with closing(connect(database, options="mode=ro", busy_timeout_s=1)) as connection:
+        assert connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) <= 1024 * 1024

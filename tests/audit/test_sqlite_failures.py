@@ -1,4 +1,3 @@
-# ruff: noqa: ASYNC240 - these look at a folder's files, quickly
 """Where nothing can be stored the store says so, within its time, and is right when it is back."""
 
 import os
@@ -7,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -251,7 +251,12 @@ async def test_a_file_that_vanishes_beneath_the_store_is_noticed(
         file.unlink()
         if replaced:
             copy.rename(file)
+        assert store._writer is not None
+        assert store._writer._connection is not None
+        said: list[str] = []
+        store._writer._connection.set_trace_callback(said.append)
         await expect_refusal(store, "deleted or replaced")
+        assert not said  # nothing was written to whatever is there now
 
 
 async def test_a_file_that_vanishes_during_the_commit_is_noticed_before_the_reply(
@@ -405,3 +410,25 @@ async def test_a_file_that_may_not_be_read_is_no_verdict_about_it(
         verify_log(folder)
     with pytest.raises(AuditUnavailableError, match="can't be opened"):
         await SqliteAuditStore(folder).query(AuditFilter())
+
+
+# --- a busy host --------------------------------------------------------------------------------
+
+
+async def test_a_loop_that_is_never_idle_does_not_make_a_commit_look_hung(folder: Path) -> None:
+    """The thread has to get the interpreter's lock from a loop that always takes it back."""
+
+    async def compute_without_end() -> None:
+        while True:
+            until = time.perf_counter() + 0.003
+            while time.perf_counter() < until:
+                pass
+            await trio.lowlevel.checkpoint()
+
+    batch = [example_entry(number) for number in range(256)]
+    async with SqliteAuditStore(folder) as store, trio.open_nursery() as nursery:
+        nursery.start_soon(compute_without_end)
+        for _ in range(5):
+            await store.append(batch)
+        assert len(await store.query(AuditFilter(limit=1000))) == 1000
+        nursery.cancel_scope.cancel()

@@ -1,4 +1,3 @@
-# ruff: noqa: ASYNC240 - these look at a folder's files, quickly
 """What the store on disk adds to the contract: files, modes, one writer, readers beside it."""
 
 import os
