@@ -54,7 +54,8 @@ class Gate:
     """The door of one instance."""
 
     def __init__(self) -> None:
-        self._leases: set[Lease] = set()
+        # A dict for its order: what happens to leases happens in the order in which they came.
+        self._leases: dict[Lease, None] = {}
         self._idle = trio.Event()
         self._idle.set()
         self.ended_by: SigilError | None = None
@@ -68,13 +69,13 @@ class Gate:
     def lease(self) -> Generator[Lease]:
         """Let a caller in for as long as the block lasts; whether it may is the plugin's to say."""
         lease = Lease(self)
-        self._leases.add(lease)
+        self._leases[lease] = None
         if self._idle.is_set():
             self._idle = trio.Event()
         try:
             yield lease
         finally:
-            self._leases.discard(lease)
+            del self._leases[lease]
             if not self._leases:
                 self._idle.set()
 

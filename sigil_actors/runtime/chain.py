@@ -46,13 +46,13 @@ class Turns:
         self._at_once = at_once
         self._waiting_max = waiting
         self._waits = waits
-        self._inside: set[Chain] = set()
+        self._inside: dict[Chain, None] = {}
         self._queue: dict[Chain, trio.Event] = {}
 
     @property
-    def holders(self) -> frozenset[Chain]:
+    def holders(self) -> tuple[Chain, ...]:
         """Return the calls that have their turn now."""
-        return frozenset(self._inside)
+        return tuple(self._inside)
 
     @asynccontextmanager
     async def take(self, chain: Chain, lease: Lease) -> AsyncGenerator[None]:
@@ -75,7 +75,7 @@ class Turns:
 
     async def _wait_turn(self, chain: Chain, at_once: int) -> None:
         if len(self._inside) < at_once and not self._queue:
-            self._inside.add(chain)
+            self._inside[chain] = None
             return
         if self._waits.would_wait_for_itself(chain, self):
             raise PluginCallError(
@@ -97,11 +97,11 @@ class Turns:
             raise
 
     def _leave(self, chain: Chain) -> None:
-        self._inside.discard(chain)
+        self._inside.pop(chain, None)
         if self._queue:
             following, turn = next(iter(self._queue.items()))
             del self._queue[following]
-            self._inside.add(following)
+            self._inside[following] = None
             turn.set()
 
 
