@@ -23,6 +23,7 @@ from sigil_actors.actors.supervisor import (
 from sigil_actors.core.audit_entry import AuditEntry
 from sigil_actors.core.lifecycle import PluginInstance, PluginState
 from sigil_actors.errors import (
+    GuestTrapError,
     PluginCrashedError,
     PluginStartError,
     PluginUnavailableError,
@@ -342,7 +343,7 @@ class PluginActor:
         if ended.error is not None:
             if not isinstance(ended.error, SigilError):
                 logger.error("plugin %s met a bug of the host", self.name, exc_info=ended.error)
-            self._remedy = ended.error.remedy if isinstance(ended.error, SigilError) else ""
+            self._remedy = _lasting_remedy(ended.error)
             self._last_words = (
                 ended.error.last_words
                 if isinstance(ended.error, PluginCrashedError) and ended.error.last_words
@@ -376,3 +377,10 @@ class PluginActor:
     def _notify(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+
+
+def _lasting_remedy(error: Exception) -> str:
+    """Return what can be done about an end; of a crash, nothing: it says that a new one comes."""
+    if isinstance(error, PluginCrashedError | GuestTrapError) or not isinstance(error, SigilError):
+        return ""
+    return error.remedy

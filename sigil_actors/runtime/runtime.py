@@ -277,8 +277,9 @@ class Runtime:
 
     async def _start_all(self, nursery: trio.Nursery) -> None:
         await self._parts.manager.discover()
-        for problem in self.problems:
-            logger.warning("a plugin is not loaded: %s", problem.render())
+        for found in self.problems:
+            for problem in found.problems:
+                logger.warning("a plugin is not loaded: %s", problem.render(found.file))
         definitions = [*self._parts.definitions, *map(self._definition, self._parts.manager.found)]
         for definition in definitions:
             if definition.name in self._actors:

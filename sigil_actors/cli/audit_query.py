@@ -1,0 +1,129 @@
+"""`sigil-actors audit query`: entries of the log that fit."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import attrs
+import trio
+from cyclopts import Parameter, validators
+
+from sigil_actors.cli.audit_log import LogParameter, entry_json, log_path
+from sigil_actors.cli.errors import InvalidInputError
+from sigil_actors.cli.exit_codes import ExitCode
+from sigil_actors.cli.options import JsonOption, StateOption
+from sigil_actors.cli.output import Output
+from sigil_actors.cli.signals import run_until_signal
+from sigil_actors.core.audit_entry import AuditEntry, AuditFilter
+
+PAGE = 1000
+"""Entries read at once: some hundred KiB."""
+
+_At = Annotated[
+    str | None,
+    Parameter(help="A time like 2026-01-31T12:00:00, in UTC unless it says otherwise."),
+]
+_Number = Annotated[int, Parameter(validator=validators.Number(gte=0))]
+
+
+def query(
+    path: LogParameter = None,
+    /,
+    *,
+    action: str | None = None,
+    actor: str | None = None,
+    plugin: str | None = None,
+    workspace_id: str | None = None,
+    user_id: str | None = None,
+    session_id: str | None = None,
+    capability: Annotated[str | None, Parameter(help="A capability pattern.")] = None,
+    result: str | None = None,
+    since: _At = None,
+    until: _At = None,
+    after_seq: Annotated[_Number, Parameter(help="Only entries after this one.")] = 0,
+    limit: Annotated[_Number, Parameter(help="At most so many.")] = 1000,
+    newest_first: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="The last ones, in that order.")
+    ] = False,
+    state: StateOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Show entries of the audit log: a table, or JSON lines.
+
+    Reads only, also while a supervisor writes. Where more entries fit than the limit lets through,
+    standard error says so.
+    """
+    output = Output(as_json=json)
+    wanted = AuditFilter(
+        action=action,
+        actor=actor,
+        plugin=plugin,
+        workspace_id=workspace_id,
+        user_id=user_id,
+        session_id=session_id,
+        capability=capability,
+        result=result,
+        since=_time("--since", since),
+        until=_time("--until", until),
+        after_seq=after_seq,
+        limit=limit,
+        newest_first=newest_first,
+    )
+    log = log_path(path, state)
+
+    async def carry_out() -> int:
+        await _show(log, wanted, output)
+        return ExitCode.OK
+
+    return trio.run(run_until_signal, carry_out)
+
+
+def _time(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInputError(
+            f"{option} {text!r} is no time", remedy="Write it like 2026-01-31T12:00:00"
+        ) from None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+async def _show(log: Path, wanted: AuditFilter, output: Output) -> None:
+    shown = 0
+    entries: list[AuditEntry] = []
+    async for page in _pages(log, wanted):
+        shown += len(page)
+        if output.as_json:
+            for entry in page:
+                output.line(entry_json(entry))
+        else:
+            entries += page
+    if not output.as_json:
+        from sigil_actors.cli.tables import audit_table
+
+        output.show(audit_table(entries, width=output.width))
+    if shown and shown == wanted.limit:
+        output.note(f"{shown} entries, which is the limit; --limit or --after-seq shows more")
+
+
+async def _pages(log: Path, wanted: AuditFilter) -> AsyncIterator[Sequence[AuditEntry]]:
+    """Read what fits, a page at a time, so that a long log needs no memory of its own size."""
+    from sigil_actors import SqliteAuditStore
+
+    store = SqliteAuditStore(log)
+    left = wanted.limit or 0
+    if wanted.newest_first:
+        yield await store.query(wanted)
+        return
+    after_seq = wanted.after_seq
+    while left:
+        size = min(PAGE, left)
+        page = await store.query(attrs.evolve(wanted, after_seq=after_seq, limit=size))
+        yield page
+        if len(page) < size:
+            return
+        left -= len(page)
+        after_seq = page[-1].seq

@@ -1,0 +1,150 @@
+"""Serves the operators of a running supervisor at its control socket.
+
+Whatever a client does, it ends its own connection and nothing else.
+"""
+
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import assert_never
+
+import trio
+
+from sigil_actors.control.error_report import BUG
+from sigil_actors.control.lines import LineStream
+from sigil_actors.control.operations import RuntimeOperations
+from sigil_actors.control.protocol import (
+    CHUNK,
+    DONE,
+    ERROR,
+    REQUEST_BYTES_MAX,
+    CallRequest,
+    ControlProtocolError,
+    DescribeRequest,
+    ExplainRequest,
+    ListRequest,
+    Request,
+    decode_request,
+    encode,
+)
+from sigil_actors.control.socket_file import is_ours, peer_uid
+from sigil_actors.core.json_value import JsonObject
+from sigil_actors.errors import SigilError
+from sigil_actors.runtime.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+CLIENTS_MAX = 64
+"""At once. A person has one or two; scripts that run side by side some dozens."""
+
+REQUEST_S = 10.0
+"""How long a client may take to send its request: it is there before the connection is."""
+
+SEND_S = 30.0
+"""How long a client may leave a line untaken. It holds a turn in the plugin for as long."""
+
+
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
+
+
+async def serve_control(
+    runtime: Runtime,
+    listener: socket.socket,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve clients until cancelled; their calls are cancelled then."""
+    server = _Server(runtime)
+    listening = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+    async with trio.open_nursery() as clients:
+        task_status.started()
+        await trio.serve_listeners(server.serve_client, [listening], handler_nursery=clients)
+
+
+class _Server:
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._clients = 0
+
+    async def serve_client(self, stream: trio.SocketStream) -> None:
+        self._clients += 1
+        try:
+            async with stream:
+                await self._serve(stream)
+        except _GONE as error:
+            logger.debug("a control client is gone: %s", type(error).__name__)
+        except Exception:  # a client must not end the supervisor, whatever it found
+            logger.exception("serving a control client failed; please report this")
+        finally:
+            self._clients -= 1
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        lines = LineStream(stream)
+        uid = peer_uid(stream.socket)
+        if uid is None or not is_ours(stream.socket):
+            logger.warning("a control client of user %s was sent away", uid)
+            return
+        operations = RuntimeOperations(self._runtime, uid=uid)
+        try:
+            if self._clients > CLIENTS_MAX:
+                raise ControlProtocolError(
+                    f"the supervisor serves {CLIENTS_MAX} clients already", remedy="Try again later"
+                )
+            with trio.fail_after(REQUEST_S):
+                line = await lines.receive_line(bytes_max=REQUEST_BYTES_MAX)
+            if line is None:
+                return
+            request = decode_request(line)
+        except SigilError as error:
+            last = {ERROR: operations.report(error).to_json()}
+            await lines.send(encode(last), within_s=SEND_S)
+            return
+        await _while_connected(lines, lambda: _answer(operations, request, lines))
+
+
+async def _while_connected(lines: LineStream, answer: Callable[[], Awaitable[None]]) -> None:
+    """Answer until done, or until the client hangs up, which cancels it."""
+    async with trio.open_nursery() as nursery:
+
+        async def cancel_when_hung_up() -> None:
+            await lines.wait_hung_up()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(cancel_when_hung_up)
+        await answer()
+        nursery.cancel_scope.cancel()
+
+
+async def _answer(operations: RuntimeOperations, request: Request, lines: LineStream) -> None:
+    try:
+        last = {DONE: await _carry_out(operations, request, lines)}
+    except SigilError as error:
+        last = {ERROR: operations.report(error).to_json()}
+    except _GONE as error:
+        logger.debug("a control client is gone: %s", type(error).__name__)
+        return
+    except Exception:  # a bug of ours, in one request: its client and the log are told
+        logger.exception("a request of a control client failed; please report this")
+        last = {ERROR: BUG.to_json()}
+    with suppress(*_GONE):
+        await lines.send(encode(last), within_s=SEND_S)
+
+
+async def _carry_out(
+    operations: RuntimeOperations, request: Request, lines: LineStream
+) -> JsonObject:
+    match request:
+        case CallRequest():
+            async with operations.call(request) as chunks:
+                async for chunk in chunks:
+                    await lines.send(encode({CHUNK: chunk}), within_s=SEND_S)
+            return {"chunks": chunks.count, "characters": chunks.characters}
+        case ListRequest():
+            return operations.list()
+        case DescribeRequest():
+            return await operations.describe(request)
+        case ExplainRequest():
+            return operations.explain(request)
+        case never:
+            assert_never(never)
