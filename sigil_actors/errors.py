@@ -140,6 +140,10 @@ class AuditUnavailableError(SigilError):
     """The audit entry couldn't be stored, so nothing was allowed and nothing ran."""
 
 
+class ForeignAuditLogError(AuditUnavailableError):
+    """What lies where the audit log should be is something else."""
+
+
 class AuditIntegrityError(SigilError):
     """The audit log isn't what was written: an entry was edited, is missing, or was moved.
 

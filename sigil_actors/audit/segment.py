@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sigil_actors.audit.storage_error import storage_error
-from sigil_actors.errors import AuditUnavailableError
+from sigil_actors.errors import ForeignAuditLogError
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x53494741  # "SIGA", so that another program's database is told from a log
@@ -60,7 +60,7 @@ _SCHEMA = {
 }
 
 
-class ForeignSchemaError(AuditUnavailableError):
+class ForeignSchemaError(ForeignAuditLogError):
     """The file is a SQLite database, but not an audit log of this version."""
 
 

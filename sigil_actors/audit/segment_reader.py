@@ -4,6 +4,9 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
+
+import attrs
 
 from sigil_actors.audit.segment import (
     FIRST_SEGMENT,
@@ -96,12 +99,53 @@ def query_segment(
         AuditIntegrityError: an entry that fits isn't what was written.
     """
     file = segment_path(path)
+    before = _trace(file)
+    if before.has_writer:
+        return _query(file, query, open_reader, busy_timeout_s, check_wanted)
+    # Nobody writes it, so nothing has to be shared with a writer, nor left beside the log for one.
+    try:
+        found = _query(file, query, open_unshared, busy_timeout_s, check_wanted)
+    except (AuditUnavailableError, AuditIntegrityError):
+        if _trace(file) == before:
+            raise
+    else:
+        if _trace(file) == before:
+            return found
+    # A writer came meanwhile, and what was read may be half old and half new.
+    return _query(file, query, open_reader, busy_timeout_s, check_wanted)
+
+
+@attrs.frozen
+class _Trace:
+    """What shows that somebody writes a log, or has written it."""
+
+    has_writer: bool
+    inode: int
+    size: int
+    modified_ns: int
+
+
+def _trace(file: Path) -> _Trace:
+    with typed_errors(file):
+        found = file.stat()
+        has_writer = write_ahead_log(file).exists()
+    return _Trace(has_writer, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+class _Open(Protocol):
+    def __call__(self, file: Path, *, busy_timeout_s: float) -> sqlite3.Connection: ...
+
+
+def _query(
+    file: Path,
+    query: AuditFilter,
+    open_: _Open,
+    busy_timeout_s: float,
+    check_wanted: Callable[[], None],
+) -> tuple[AuditEntry, ...]:
     sql, values = _select(query)
     found: list[AuditEntry] = []
-    with (
-        typed_errors(file),
-        closing(open_reader(file, busy_timeout_s=busy_timeout_s)) as connection,
-    ):
+    with typed_errors(file), closing(open_(file, busy_timeout_s=busy_timeout_s)) as connection:
         check_schema(connection, file)
         connection.create_function(
             "takes_capability",

@@ -7,7 +7,7 @@ import errno
 import sqlite3
 from pathlib import Path
 
-from sigil_actors.errors import AuditUnavailableError
+from sigil_actors.errors import AuditUnavailableError, ForeignAuditLogError
 
 # The low byte is the primary code, the rest says more about it (https://sqlite.org/rescode.html).
 _PRIMARY_CODE = 0xFF
@@ -73,8 +73,10 @@ def primary_code(error: BaseException) -> int:
 
 def storage_error(path: Path, error: BaseException) -> AuditUnavailableError:
     """Return the typed error for what `error` says about the file or folder at `path`."""
-    what, remedy = _BY_SQLITE_CODE.get(primary_code(error), ("can't be used", _RETRY))
-    return AuditUnavailableError(f"the audit log {path} {what} ({_text(error)})", remedy=remedy)
+    code = primary_code(error)
+    what, remedy = _BY_SQLITE_CODE.get(code, ("can't be used", _RETRY))
+    kind = ForeignAuditLogError if code == sqlite3.SQLITE_NOTADB else AuditUnavailableError
+    return kind(f"the audit log {path} {what} ({_text(error)})", remedy=remedy)
 
 
 def _text(error: BaseException) -> str:

@@ -106,7 +106,7 @@ async def _show(log: Path, wanted: AuditFilter, output: Output) -> None:
 
         output.show(audit_table(entries, width=output.width))
     if shown and shown == wanted.limit:
-        output.note(f"{shown} entries, which is the limit; --limit or --after-seq shows more")
+        output.note(f"the limit of {shown} is reached; --limit or --after-seq shows more")
 
 
 async def _pages(log: Path, wanted: AuditFilter) -> AsyncIterator[Sequence[AuditEntry]]:

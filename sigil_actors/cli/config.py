@@ -46,7 +46,8 @@ def read_config(file: Path | None) -> Mapping[str, JsonObject]:
         raise ConfigError([error.problem], file=shown) from None
     configs, problems = _plugins_of(document)
     if document.problems or problems:
-        raise ConfigError((*document.problems, *problems), file=shown)
+        found = sorted((*document.problems, *problems), key=lambda problem: problem.line)
+        raise ConfigError(found, file=shown)
     return configs
 
 

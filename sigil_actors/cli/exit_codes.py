@@ -42,6 +42,7 @@ CODES: Final[Mapping[str, ExitCode]] = {
     # the enforcer and its log
     "CapabilityDeniedError": ExitCode.DENIED,
     "AuditUnavailableError": ExitCode.FAILED,
+    "ForeignAuditLogError": ExitCode.INVALID_INPUT,
     "ForeignSchemaError": ExitCode.INVALID_INPUT,
     "AuditIntegrityError": ExitCode.INTEGRITY_BROKEN,
     # plugins
