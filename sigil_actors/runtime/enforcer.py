@@ -5,6 +5,7 @@ store is opened anew with backoff, and the gap is the first thing that is then w
 """
 
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -52,6 +53,9 @@ Each remembers up to 4,096 decisions, so this is what bounds the memory.
 REOPEN_FIRST_S = 0.1
 REOPEN_MAX_S = 5.0
 """How long a broken store is left alone before the next try, at first and at most."""
+
+GIVE_UP_S = 2.0
+"""How long a stopping enforcer tries again to open a broken store, for entries that were told."""
 
 FINISH_S = 10.0
 """How long a stopping enforcer may go on storing what it has accepted."""
@@ -195,6 +199,7 @@ class Enforcer:
         self._missed = 0
         self._pause_s = REOPEN_FIRST_S
         self._woken = False
+        self._give_up_at = math.inf
 
     async def check(
         self,
@@ -295,6 +300,7 @@ class Enforcer:
 
     def finish(self) -> None:
         """Take no more checks; `run` stores what was accepted and returns."""
+        self._give_up_at = trio.current_time() + GIVE_UP_S
         self._mailbox.finish("it was stopped")
 
     async def _reopen(self) -> AuditUnavailableError | None:
@@ -308,7 +314,7 @@ class Enforcer:
         """Deny what comes until it is time to open the store again; tell whether to go on."""
         logger.warning("the audit log is unavailable, so everything is denied: %s", failure)
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, REOPEN_MAX_S)
-        with trio.move_on_after(pause_s):
+        with trio.move_on_after(pause_s) as pause:
             while batch := await self._mailbox.receive_batch(COMMIT_MAX):
                 for envelope in batch:
                     if isinstance(envelope.message, _Register):
@@ -316,6 +322,14 @@ class Enforcer:
                     elif envelope.is_wanted:
                         self._missed += 1
                         envelope.fail(_unavailable(failure))
+            # Nobody asks any more. What was told and isn't stored yet is worth some tries.
+            if trio.current_time() + pause_s < self._give_up_at and (
+                self._outcomes or self._missed or self._outcomes_lost
+            ):
+                await trio.sleep_until(pause.deadline)
+                return True
+            if self._outcomes:
+                logger.error("%d entries of the audit log are lost", len(self._outcomes))
             return False
         return True
 

@@ -74,7 +74,7 @@ class FakeTier:
         self._kind = kind
         self._starts: dict[str, int] = {}
         self.calls: list[FakeCall] = []
-        self.open_sessions: set[FakeSession] = set()
+        self.open_sessions: list[FakeSession] = []
 
     @property
     def kind(self) -> str:
@@ -94,12 +94,12 @@ class FakeTier:
         if starts <= plugin.failing_starts:
             raise PluginStartError(launch.plugin, "fails to start, as its script says")
         session = FakeSession(plugin, launch, self.calls)
-        self.open_sessions.add(session)
+        self.open_sessions.append(session)
         try:
             yield session
         finally:
             session.close()
-            self.open_sessions.discard(session)
+            self.open_sessions.remove(session)
 
 
 class FakeSession:
@@ -111,8 +111,13 @@ class FakeSession:
         self._calls = calls
         self._ended = trio.Event()
         self._end: InstanceEnd | None = None
-        self._inside: set[trio.CancelScope] = set()
+        self._inside: dict[trio.CancelScope, None] = {}
         self.config: JsonObject | None = None
+
+    @property
+    def plugin(self) -> str:
+        """Return the name of the plugin that it is an instance of."""
+        return self._launch.plugin
 
     @property
     def calls_at_once(self) -> int | None:
@@ -170,7 +175,7 @@ class FakeSession:
 
     def close(self) -> None:
         """Interrupt what is in it."""
-        for scope in self._inside:
+        for scope in tuple(self._inside):
             scope.cancel()
 
     def _guarded(self, pieces: AsyncGenerator[str]) -> AsyncIterator[str]:
@@ -181,13 +186,13 @@ class FakeSession:
         if self._end is not None:
             raise self._end.error
         with trio.CancelScope() as scope:
-            self._inside.add(scope)
+            self._inside[scope] = None
             try:
                 return await anext(pieces)
             except ScriptCrash as crash:
                 self.crash(str(crash) or "crashed")
             finally:
-                self._inside.discard(scope)
+                self._inside.pop(scope)
         if self._end is not None:
             raise self._end.error
         raise PluginCrashedError(self._launch.plugin, "was closed while the call was in it")

@@ -227,7 +227,7 @@ async def test_a_drain_finishes_the_accepted_work_and_refuses_new(
                 await world.session().execute_text("echo-tool", "echo")
         assert answers == ["done"]
         assert world.runtime.get("echo-tool").state is PluginState.STOPPED
-        assert world.tier.open_sessions == set()
+        assert world.tier.open_sessions == []
         with pytest.raises(PluginUnavailableError, match="stopped"):
             await world.session().execute_text("echo-tool", "echo")
 
@@ -329,7 +329,7 @@ async def test_leaving_the_runtime_drains_every_plugin(autojump_clock: MockClock
             nursery.start_soon(call)
             await wait_all_tasks_blocked()
         assert done.is_set()
-    assert world.tier.open_sessions == set()
+    assert world.tier.open_sessions == []
 
 
 async def test_leaving_the_runtime_by_an_error_is_fast_and_leaves_the_error_bare(
@@ -349,7 +349,7 @@ async def test_leaving_the_runtime_by_an_error_is_fast_and_leaves_the_error_bare
                 await wait_all_tasks_blocked()
                 raise ValueError("mine")
         assert trio.current_time() - began <= 5
-    assert world.tier.open_sessions == set()
+    assert world.tier.open_sessions == []
 
 
 async def test_a_cancelled_runtime_ends_within_its_bound(autojump_clock: MockClock) -> None:
@@ -361,7 +361,7 @@ async def test_a_cancelled_runtime_ends_within_its_bound(autojump_clock: MockClo
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert trio.current_time() - began <= 5
-    assert world.tier.open_sessions == set()
+    assert world.tier.open_sessions == []
 
 
 async def test_a_cancel_while_the_runtime_drains_kills_what_is_left(
@@ -381,7 +381,7 @@ async def test_a_cancel_while_the_runtime_drains_kills_what_is_left(
                 await wait_all_tasks_blocked()
         assert scope.cancelled_caught
         assert trio.current_time() - began < 3.5
-    assert world.tier.open_sessions == set()
+    assert world.tier.open_sessions == []
 
 
 async def test_why_a_plugin_is_down_comes_with_the_remedy(autojump_clock: MockClock) -> None:
@@ -407,7 +407,7 @@ async def test_a_plugin_isnt_started_where_that_cant_be_recorded(
     async with open_world(audit_store=store, wait=False) as world:
         with pytest.raises(PluginUnavailableError):
             await world.runtime.wait_until_running("echo-tool")
-        assert world.tier.open_sessions == set()
+        assert world.tier.open_sessions == []
 
 
 async def test_a_tier_that_isnt_there_is_told(autojump_clock: MockClock) -> None:

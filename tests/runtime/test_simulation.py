@@ -1,0 +1,284 @@
+"""The whole runtime from a seed: callers, cancels, crashes, hangs, operators, failing audits.
+
+`SIGIL_SEEDS=10000` runs more of them, `SIGIL_SEED=N` one again.
+"""
+
+import collections
+import os
+import random
+from collections.abc import AsyncGenerator
+from itertools import pairwise
+
+import attrs
+import pytest
+import trio
+
+from sigil_actors import (
+    AuditEntry,
+    AuditFilter,
+    HostCall,
+    Manifest,
+    MemoryAuditStore,
+    PluginCallError,
+    PluginState,
+    Runtime,
+    RuntimeSettings,
+    SigilError,
+    open_runtime,
+)
+from sigil_actors.actors.mailbox import ActorDownError
+from sigil_actors.core.calls import ExecuteRequest
+from sigil_actors.core.lifecycle import TRANSITIONS
+from sigil_actors.core.restart import RestartPolicy
+from sigil_actors.ports.host_functions import HostFunctions
+from sigil_actors.testing.fake_tier import FakePlugin, FakeTier, Script, ScriptCrash
+from sigil_actors.testing.faulty_audit_store import FaultyAuditStore
+from sigil_actors.testing.simulation import simulate
+from tests.runtime.world import alice, manifest
+
+NAMES = ("alpha", "beta", "gamma")
+SEEDS = int(os.environ.get("SIGIL_SEEDS", "300"))
+ONE_SEED = os.environ.get("SIGIL_SEED")
+EPOCH = 20_261_124
+"""Added to fresh seeds: those of a plain run are always the same, so that a failure stays."""
+
+GRACE_S = 30.0
+BOUND_S = GRACE_S + 5.0
+
+
+@attrs.define
+class Simulated:
+    """One run: what it decides, and what it watches. Violations are kept, since raises can be
+    swallowed on their way."""
+
+    rng: random.Random
+    violations: list[str] = attrs.field(factory=list)
+    begun: int = 0
+    ended: collections.Counter[str] = attrs.field(factory=collections.Counter)
+    live: collections.Counter[str] = attrs.field(factory=collections.Counter)
+    stopped: set[str] = attrs.field(factory=set)
+
+    def check(self, condition: object, what: str) -> None:
+        if not condition:
+            self.violations.append(what)
+
+
+def scripts(world: Simulated, name: str, *, at_once: int | None) -> dict[str, Script]:
+    rng = world.rng
+
+    async def work(request: ExecuteRequest, host: HostFunctions) -> AsyncGenerator[str]:
+        world.live[name] += 1
+        world.check(
+            at_once is None or world.live[name] <= at_once, f"{name}: too many calls at once"
+        )
+        try:
+            for _ in range(rng.randrange(4)):
+                match rng.randrange(14):
+                    case 0:
+                        raise ScriptCrash("as drawn")
+                    case 1:
+                        raise PluginCallError(name, "as drawn")
+                    case 2:
+                        await trio.sleep_forever()
+                    case 3 | 4:
+                        yield (await host.call("chain.next", b"", request.session_id)).decode()
+                    case 5:
+                        await host.check("kv.get", request.session_id)
+                    case 6:
+                        await host.check("kv.get", "made up")
+                    case 7 | 8 | 9:
+                        await trio.sleep(rng.random() * 3)
+                    case _:
+                        yield "piece"
+        except SigilError as error:
+            if isinstance(error, PluginCallError):
+                raise
+            yield type(error).__name__
+        finally:
+            world.live[name] -= 1
+
+    return {"work": work}
+
+
+def chosen_manifest(rng: random.Random, name: str) -> Manifest:
+    return manifest(
+        name,
+        capabilities=("tool.*", "chain.*", "kv.get"),
+        graceful_s=rng.choice([0.5, 5, GRACE_S]),
+        restart=RestartPolicy(
+            max_restarts=rng.choice([0, 2, 5]),
+            period=20,
+            backoff=rng.choice([0.01, 1]),
+            backoff_max=5,
+        ),
+    )
+
+
+async def call(world: Simulated, runtime: Runtime) -> None:
+    rng = world.rng
+    await trio.sleep(rng.random() * 20)
+    name = rng.choice(NAMES)
+    world.begun += 1
+    how = "lost"
+    try:
+        with trio.move_on_after(rng.choice([0.1, 1, 5, 60])) as scope:
+            async with alice(runtime).execute(name, "work") as chunks:
+                async for _ in chunks:
+                    if rng.random() < 0.1:
+                        break
+                    if rng.random() < 0.3:
+                        await trio.sleep(rng.random())
+            how = "done"
+        if scope.cancelled_caught:
+            how = "cancelled"
+    except (SigilError, ActorDownError) as error:
+        how = type(error).__name__
+    except trio.Cancelled:
+        how = "cancelled"
+        raise
+    finally:
+        world.ended[how] += 1
+
+
+async def operate(world: Simulated, runtime: Runtime) -> None:
+    rng = world.rng
+    await trio.sleep(rng.random() * 20)
+    name = rng.choice(NAMES)
+    verb = rng.choice(["start", "stop", "drain", "reload", "start"])
+    began = trio.current_time()
+    try:
+        with trio.move_on_after(rng.choice([0.5, 100, 100])):
+            await getattr(runtime, verb)(name)
+            if verb in ("stop", "drain"):
+                took = trio.current_time() - began
+                world.check(took <= BOUND_S, f"{verb} of {name} took {took:.1f} s")
+    except (SigilError, ActorDownError):
+        pass
+
+
+def check_log(world: Simulated, entries: tuple[AuditEntry, ...], tier: FakeTier) -> None:
+    world.check([entry.seq for entry in entries] == list(range(1, len(entries) + 1)), "gaps")
+    allowed = collections.Counter(
+        (entry.plugin, entry.capability)
+        for entry in entries
+        if entry.action == "capability_check" and entry.result == "allowed"
+    )
+    reached = collections.Counter((one.plugin, "tool.work") for one in tier.calls)
+    for key, count in reached.items():
+        world.check(allowed[key] >= count, f"{key}: {count} calls, {allowed[key]} allowed")
+    outcomes = sum(entry.action == "outcome" for entry in entries)
+    world.check(outcomes <= sum(allowed.values()), "more outcomes than calls")
+    steps: dict[tuple[str, object], list[str]] = {}
+    for entry in entries:
+        if entry.action == "lifecycle" and entry.result != "quarantined":
+            run = entry.plugin, entry.details["generation"]
+            steps.setdefault(run, ["discovered"]).append(entry.result)
+    for run, states in steps.items():
+        for before, after in pairwise(states):
+            world.check(PluginState(after) in TRANSITIONS[PluginState(before)], f"{run}: {states}")
+        world.check(states[-1] in ("stopped", "error"), f"{run} never ended: {states}")
+
+
+async def scenario(rng: random.Random) -> None:
+    world = Simulated(rng)
+    at_once = {name: rng.choice([1, 1, 2, None]) for name in NAMES}
+    too_slow = {name: rng.random() < 0.1 for name in NAMES}
+    tier = FakeTier(
+        {
+            name: FakePlugin(
+                tools=scripts(world, name, at_once=at_once[name]),
+                calls_at_once=at_once[name],
+                start_s=3 if too_slow[name] else rng.choice([0, 0.5, 1.5]),
+                failing_starts=rng.choice([0, 0, 0, 1, 9]),
+                shutdown_s=rng.choice([0, 0, 1, 1000]),
+            )
+            for name in NAMES
+        }
+    )
+    memory = MemoryAuditStore()
+    failing = [] if rng.random() < 0.5 else rng.sample(range(4, 60), 3)
+    store = FaultyAuditStore(memory, fail_appends=failing, slow_s=rng.choice([0, 0, 0.01]))
+
+    async def next_(host_call: HostCall) -> bytes:
+        world.check(host_call.session is not None, "a host call outside its call")
+        assert host_call.session is not None
+        text = await host_call.session.execute_text(rng.choice(NAMES), "work")
+        return text.encode()
+
+    leave_by_error = rng.random() < 0.3
+    left_at = 0.0
+    try:
+        async with open_runtime(
+            manifests=[(chosen_manifest(rng, name), None) for name in NAMES],
+            audit_store=store,
+            tiers=[tier],
+            host_functions={"chain.next": next_},
+            settings=RuntimeSettings(start_timeout_s=2, call_depth=4, host_calls_per_s=50),
+        ) as runtime:
+            with trio.move_on_after(rng.choice([5, 25, 200])):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(rng.randrange(5, 25)):
+                        nursery.start_soon(call, world, runtime)
+                    for _ in range(rng.randrange(4)):
+                        nursery.start_soon(operate, world, runtime)
+            for status in runtime.list():
+                world.check(status.in_flight == 0, f"{status.name}: leases leaked")
+            await trio.sleep(100)  # quiet
+            for status in runtime.list():
+                settled = status.state in (
+                    PluginState.RUNNING,
+                    PluginState.STOPPED,
+                    PluginState.ERROR,
+                )
+                # One that never comes up in time crashes too seldom for its intensity.
+                world.check(
+                    settled or too_slow[status.name], f"{status.name} never settled: {status.state}"
+                )
+                world.check(
+                    len([s for s in tier.open_sessions if s.plugin == status.name])
+                    == (status.state is PluginState.RUNNING),
+                    f"{status.name}: {status.state} with a session too many or too few",
+                )
+            left_at = trio.current_time()
+            if leave_by_error:
+                raise ZeroDivisionError  # noqa: TRY301 - what a body would do
+    except ZeroDivisionError:
+        world.check(leave_by_error, "an error of nobody's")
+    took = trio.current_time() - left_at
+    world.check(took <= (5 if leave_by_error else BOUND_S), f"leaving took {took:.1f} s")
+    world.check(not tier.open_sessions, "sessions left over")
+    world.check(sum(world.ended.values()) == world.begun, f"calls lost: {world.ended}")
+    world.check(not world.ended["lost"], "a call ended in no way")
+    world.check(not +world.live, f"still in a plugin: {world.live}")
+    async with memory:
+        check_log(world, tuple(await memory.query(AuditFilter())), tier)
+    assert not world.violations, world.violations
+
+
+def test_no_seed_breaks_an_invariant() -> None:
+    seeds = [int(ONE_SEED)] if ONE_SEED else range(EPOCH, EPOCH + SEEDS)
+    for seed in seeds:
+        try:
+            simulate(seed, scenario)
+        except BaseException as error:
+            error.add_note(f"Again: SIGIL_SEED={seed} pytest {__file__}")
+            raise
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    traces = {simulate(7, scenario) for _ in range(3)}
+    assert len(traces) == 1
+    assert simulate(8, scenario) not in traces
+
+
+def test_a_broken_promise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To know that it can fail: turns that don't exclude, and steps that aren't checked."""
+    from sigil_actors.runtime.chain import Turns
+
+    async def no_turn(self: Turns, chain: object, at_once: int) -> None:
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(Turns, "_wait_turn", no_turn)
+    with pytest.raises(AssertionError, match="too many calls at once"):
+        for seed in range(20):
+            simulate(seed, scenario)
