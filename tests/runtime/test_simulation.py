@@ -171,8 +171,9 @@ def check_log(world: Simulated, entries: tuple[AuditEntry, ...], tier: FakeTier)
     steps: dict[tuple[str, object], list[str]] = {}
     for entry in entries:
         if entry.action == "lifecycle" and entry.result != "quarantined":
-            run = entry.plugin, entry.details["generation"]
-            steps.setdefault(run, ["discovered"]).append(entry.result)
+            steps.setdefault((entry.plugin, entry.details["generation"]), ["discovered"]).append(
+                entry.result
+            )
     for run, states in steps.items():
         for before, after in pairwise(states):
             world.check(PluginState(after) in TRANSITIONS[PluginState(before)], f"{run}: {states}")
