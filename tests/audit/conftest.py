@@ -60,6 +60,12 @@ class FailingConnection(sqlite3.Connection):
             super().execute("ROLLBACK")  # as SQLite does by itself where it sees no other way
         return result
 
+    def close(self) -> None:
+        if self.hang_at == "close":
+            self.reached.set()
+            assert self.go_on.wait(60)
+        super().close()
+
 
 @pytest.fixture
 def failing_connection() -> Iterator[type[FailingConnection]]:

@@ -7,8 +7,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -76,30 +77,54 @@ async def test_a_log_that_is_locked_cannot_be_opened(folder: Path, database: Pat
 # --- hung ---------------------------------------------------------------------------------------
 
 
+@asynccontextmanager
+async def hanging_at(word: str, connection: Any, clock: MockClock) -> AsyncIterator[None]:
+    """Let the database hang at `word`; virtual time jumps once it does, and not before.
+
+    Threads take real time, in which the loop is idle: a clock that jumps then would jump too soon.
+    """
+
+    async def jump_once_it_hangs() -> None:
+        await trio.to_thread.run_sync(connection.reached.wait)
+        clock.autojump_threshold = 0
+
+    connection.hang_at = word
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(jump_once_it_hangs)
+        yield
+    clock.autojump_threshold = inf
+    connection.hang_at = ""
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    return MockClock(autojump_threshold=inf)
+
+
 async def wait_for_the_thread(store: SqliteAuditStore) -> None:
     await store._write_limiter.acquire_on_behalf_of(store)
     store._write_limiter.release_on_behalf_of(store)
 
 
 async def test_a_commit_that_hangs_is_waited_for_no_longer_than_the_time_out(
-    folder: Path, failing_connection: Any, autojump_clock: MockClock
+    folder: Path, failing_connection: Any, clock: MockClock
 ) -> None:
     store = SqliteAuditStore(folder, connection_factory=failing_connection)
-    autojump_clock.autojump_threshold = 0.05  # opening takes a thread: don't jump meanwhile
     async with store:
-        failing_connection.hang_at = "COMMIT"
         before = trio.current_time()
-        await expect_refusal(store, "didn't return within 5 s")
-        assert TIMEOUT_S <= trio.current_time() - before < TIMEOUT_S + 1
-        before = trio.current_time()
-    assert trio.current_time() == before  # nobody waits a second time
-    assert failing_connection.reached.wait(60)
+        async with hanging_at("COMMIT", failing_connection, clock):
+            await expect_refusal(store, "didn't return within 5 s")
+        after = trio.current_time()
+        assert after - before == pytest.approx(TIMEOUT_S)
+    assert trio.current_time() == after  # nobody waits a second time
 
-    failing_connection.hang_at = ""
-    with pytest.raises(AuditUnavailableError):
-        await store.__aenter__()  # its thread is still in there
     with pytest.raises(AuditUnavailableError, match="hasn't returned"):
-        await open_and_close(folder)  # nor is there another way in
+        await open_and_close(folder)  # its thread is still in there, and keeps others out
+    clock.autojump_threshold = 0
+    with pytest.raises(AuditUnavailableError, match="opening"):
+        await store.__aenter__()
+    assert trio.current_time() - after == pytest.approx(TIMEOUT_S)
+    clock.autojump_threshold = inf
 
     failing_connection.go_on.set()
     await wait_for_the_thread(store)
@@ -108,18 +133,30 @@ async def test_a_commit_that_hangs_is_waited_for_no_longer_than_the_time_out(
 
 
 async def test_an_opening_that_hangs_is_bounded_too_and_leaves_nothing_open(
-    folder: Path, failing_connection: Any, autojump_clock: MockClock
+    folder: Path, failing_connection: Any, clock: MockClock
 ) -> None:
     store = SqliteAuditStore(folder, connection_factory=failing_connection)
-    failing_connection.hang_at = "BEGIN"
-    autojump_clock.autojump_threshold = 0.05
-    with pytest.raises(AuditUnavailableError, match=r"opening .* didn't return within 5 s"):
-        await store.__aenter__()
-    assert failing_connection.reached.wait(60)
-    failing_connection.hang_at = ""
+    async with hanging_at("BEGIN", failing_connection, clock):
+        with pytest.raises(AuditUnavailableError, match=r"opening .* didn't return within 5 s"):
+            await store.__aenter__()
     failing_connection.go_on.set()
     await wait_for_the_thread(store)
     await expect_recovery(store, 0)
+
+
+async def test_a_closing_that_hangs_is_bounded_and_goes_on_by_itself(
+    folder: Path, failing_connection: Any, clock: MockClock
+) -> None:
+    store = SqliteAuditStore(folder, connection_factory=failing_connection)
+    await store.__aenter__()
+    await store.append([example_entry(1)])
+    before = trio.current_time()
+    async with hanging_at("close", failing_connection, clock):
+        await store.__aexit__(None, None, None)
+    assert trio.current_time() - before == pytest.approx(TIMEOUT_S)
+    failing_connection.go_on.set()
+    await wait_for_the_thread(store)
+    await expect_recovery(store, 1)
 
 
 async def test_an_append_that_is_cancelled_during_its_commit_counts_as_stored(
@@ -337,6 +374,21 @@ async def test_a_log_of_a_newer_version_is_refused_with_the_remedy(
 
 
 @pytest.mark.parametrize("kind", ["symlink", "folder"])
+async def test_a_lock_file_that_is_not_a_file_is_refused(
+    folder: Path, tmp_path: Path, kind: str
+) -> None:
+    folder.mkdir()
+    lock = folder / "writer.lock"
+    if kind == "symlink":
+        lock.symlink_to(tmp_path / "elsewhere")
+    else:
+        lock.mkdir()
+    with pytest.raises(AuditUnavailableError, match="can't be opened"):
+        await open_and_close(folder)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("kind", ["symlink", "folder"])
 async def test_a_database_that_is_not_a_regular_file_is_refused(
     folder: Path, database: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -398,6 +450,23 @@ async def test_a_read_only_folder_takes_nothing_but_can_be_read(
         assert verify_log(folder).entries == 1
     finally:
         folder.chmod(0o700)
+
+
+async def test_a_copy_with_a_write_ahead_log_needs_a_folder_that_can_be_written(
+    folder_of_an_ordinary_user: Path,
+) -> None:
+    folder = folder_of_an_ordinary_user
+    copy = folder.with_name("copy")
+    async with SqliteAuditStore(folder) as store:
+        await store.append([example_entry(1)])
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*-shm"))
+    copy.chmod(0o500)
+    try:
+        with pytest.raises(AuditUnavailableError, match=r"read-only|can't be opened"):
+            verify_log(copy)
+    finally:
+        copy.chmod(0o700)
+    assert verify_log(copy).entries == 1
 
 
 async def test_a_file_that_may_not_be_read_is_no_verdict_about_it(

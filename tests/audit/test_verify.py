@@ -7,10 +7,12 @@ from collections.abc import Callable
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sigil_actors.audit.verify import BadEntryKind, VerifyReport, verify_log
+from sigil_actors.audit import verify
+from sigil_actors.audit.verify import BadEntry, BadEntryKind, VerifyReport, verify_log
 from sigil_actors.core.audit_entry import GENESIS
 from sigil_actors.errors import AuditUnavailableError
 
@@ -70,6 +72,27 @@ def test_progress_is_told(folder: Path, make_log: MakeLog) -> None:
     told: list[int] = []
     verify_log(folder, progress=told.append)
     assert told == [10_000, 20_000, 20_001]
+
+
+def test_a_writer_that_comes_while_the_log_is_read_as_if_there_were_none_is_no_tampering(
+    folder: Path, database: Path, make_log: MakeLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a write-ahead log the file is read unshared, and may change under the reading."""
+    make_log(5)
+    shared: list[bool] = []
+    verify_file = verify._verify_file
+
+    def verify_and_be_overtaken(*arguments: Any, is_shared: bool) -> VerifyReport:
+        shared.append(is_shared)
+        if is_shared:
+            return verify_file(*arguments, is_shared=True)
+        database.with_name(database.name + "-wal").touch()
+        torn = BadEntry(seq=3, kind=BadEntryKind.UNREADABLE, what="torn")
+        return VerifyReport(entries=2, head=GENESIS, first_bad=torn)
+
+    monkeypatch.setattr(verify, "_verify_file", verify_and_be_overtaken)
+    assert verify_log(folder).entries == 5
+    assert shared == [False, True]
 
 
 def test_where_there_is_no_log_there_is_no_verdict(folder: Path) -> None:
