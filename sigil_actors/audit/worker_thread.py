@@ -22,16 +22,23 @@ Result = TypeVar("Result")
 _TURN_S = 50e-6
 
 
+# Rounds of the loop that hand work to a thread and take its answer, busy by themselves: a turn
+# given in them would only make an idle loop wait.
+_ROUNDS_TO_START = 1
+_ROUNDS_TO_END = 2
+
+
 class _GivesTurns(trio.abc.Instrument):
     def __init__(self) -> None:
-        self.is_done = False
-        self._busy_rounds = 0
+        self.rounds_without = _ROUNDS_TO_START
 
     def before_io_wait(self, timeout: float) -> None:
-        if timeout <= 0 and not self.is_done:
-            self._busy_rounds += 1
-            if self._busy_rounds > 1:  # the first comes before the thread has anything to do
-                time.sleep(_TURN_S)
+        if timeout > 0:
+            return
+        if self.rounds_without:
+            self.rounds_without -= 1
+        else:
+            time.sleep(_TURN_S)
 
 
 async def run_in_worker(work: Callable[[], Result], *, limiter: trio.CapacityLimiter) -> Result:
@@ -42,7 +49,8 @@ async def run_in_worker(work: Callable[[], Result], *, limiter: trio.CapacityLim
         try:
             return work()
         finally:
-            turns.is_done = True
+            # Not the end of the turns: the thread still has to report, and may lose the lock here.
+            turns.rounds_without = _ROUNDS_TO_END
 
     trio.lowlevel.add_instrument(turns)
     try:

@@ -219,6 +219,17 @@ async def test_entries_of_another_program_are_noticed(folder: Path, database: Pa
         await open_and_close(folder)
 
 
+async def test_nothing_is_chained_to_a_last_entry_that_was_edited(
+    folder: Path, database: Path
+) -> None:
+    async with SqliteAuditStore(folder) as store:
+        await store.append([example_entry(1), example_entry(2)])
+    with closing(sqlite3.connect(database)) as other, other:
+        other.execute("UPDATE entry SET body = replace(body, 'gateway', 'someone') WHERE seq = 2")
+    with pytest.raises(AuditUnavailableError, match=r"last entry .2. .* isn't what was written"):
+        await open_and_close(folder)
+
+
 async def test_a_full_disk_stores_nothing_and_passes(folder: Path) -> None:
     store = SqliteAuditStore(folder)
     async with store:
