@@ -24,7 +24,7 @@ from sigil_actors.cli.output import Output
 from sigil_actors.cli.own_runtime import open_operations
 from sigil_actors.cli.signals import run_until_signal
 from sigil_actors.control.client import ControlClient
-from sigil_actors.control.operations import RuntimeOperations
+from sigil_actors.control.operations import RuntimeOperations, check_patterns
 from sigil_actors.control.protocol import CallRequest
 from sigil_actors.errors import SigilError
 
@@ -55,6 +55,7 @@ def call(
         workspace_allow=workspace_allow,
         user_permissions=user_permissions,
     )
+    check_patterns(workspace_allow, user_permissions)
     output = Output(as_json=json)
     set_up_logging(as_json=json, level=logging.WARNING)
 

@@ -64,7 +64,7 @@ def _plugins_of(document: "Document") -> tuple[Mapping[str, JsonObject], list[Pr
         return {}, problems
     for key in top.keys() - {_PLUGINS}:
         tell(key, "is unknown", "The only key is plugins; drop this one")
-    plugins = top.get(_PLUGINS) or {}
+    plugins = {} if top.get(_PLUGINS) is None else top[_PLUGINS]
     if not isinstance(plugins, dict):
         tell(_PLUGINS, "is no mapping", "Write plugins: {NAME: {…}}")
         return {}, problems

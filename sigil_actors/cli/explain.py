@@ -21,7 +21,12 @@ from sigil_actors.cli.output import Output, terminal_text
 from sigil_actors.cli.own_runtime import find_plugin
 from sigil_actors.cli.signals import run_until_signal
 from sigil_actors.control.client import ControlClient
-from sigil_actors.control.operations import check_request, explanation_json, operator_name
+from sigil_actors.control.operations import (
+    check_patterns,
+    check_request,
+    explanation_json,
+    operator_name,
+)
 from sigil_actors.control.protocol import ExplainRequest
 from sigil_actors.core.capability import CapabilitySet
 from sigil_actors.core.explanation import explain as explain_check
@@ -44,6 +49,7 @@ def explain(
     Nothing is run and nothing is written to the log. Where a supervisor runs with this state
     folder, it tells what holds now; else the manifests do. The exit code is 0 for either answer.
     """
+    check_patterns(workspace_allow, user_permissions)
     output = Output(as_json=json)
     request = ExplainRequest(
         plugin=plugin,

@@ -39,6 +39,16 @@ def operator_set(patterns: Sequence[str]) -> CapabilitySet:
     return CapabilitySet(*patterns) if patterns else CapabilitySet("*")
 
 
+def check_patterns(*sets: Sequence[str]) -> None:
+    """Check what an operator wants to narrow their sets to, before anything is started for it.
+
+    Raises:
+        InvalidCapabilityError: a pattern is malformed.
+    """
+    for patterns in sets:
+        operator_set(patterns)
+
+
 class RuntimeOperations:
     """Asks a runtime in this process on behalf of one operator."""
 

@@ -1,0 +1,134 @@
+"""What is shown to people: nothing of a stranger's text can steer a terminal."""
+
+import io
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sigil_actors.cli.logs import JsonFormatter, PersonFormatter
+from sigil_actors.cli.output import console, one_line, terminal_text
+from sigil_actors.cli.tables import audit_table
+from sigil_actors.core.audit_entry import AuditEntry
+from tests.cli.command import EXAMPLES, json_lines, on_terminal, sigil
+
+HOSTILE = "a\x1b[31mred\r\x07\u202eb\tc"
+
+
+@given(st.text())
+def test_text_for_a_terminal_holds_only_what_is_visible_and_lines_and_tabs(text: str) -> None:
+    shown = terminal_text(text)
+    assert all(character.isprintable() or character in "\n\t" for character in shown)
+    assert shown.count("\n") == text.count("\n")
+    assert terminal_text(shown) == shown
+
+
+def test_text_for_a_terminal_keeps_what_is_harmless() -> None:
+    harmless = "C:\\new\n\tgrün 日本\n\n"
+    assert terminal_text(harmless) == harmless
+    assert terminal_text(HOSTILE) == "a\\x1b[31mred\\x0d\\x07\\u202eb\tc"
+
+
+@given(st.text())
+def test_one_line_is_one_line(text: str) -> None:
+    assert len(one_line(text).splitlines()) <= 1
+
+
+def record(message: str) -> logging.LogRecord:
+    return logging.LogRecord("sigil_actors.x", logging.WARNING, "", 0, message, None, None)
+
+
+def test_a_log_line_cant_forge_a_second_one() -> None:
+    line = PersonFormatter(coloured=False).format(record("a\n12:00:00 error forged\x1b[2J"))
+    assert "\n" not in line
+    assert "\x1b" not in line
+    assert "\\n12:00:00 error forged\\x1b[2J" in line
+
+
+def test_a_log_line_in_json_is_one_object() -> None:
+    line = JsonFormatter().format(record("a\nb"))
+    assert "\n" not in line
+    fields = json.loads(line)
+    assert (fields["level"], fields["message"]) == ("warning", "a\nb")
+
+
+def test_a_traceback_of_ours_is_in_the_log() -> None:
+    error = ValueError("mine\nforged")
+    failed = record("it failed")
+    failed.exc_info = (ValueError, error, None)
+    assert "ValueError: mine" in PersonFormatter(coloured=True).format(failed)
+    assert "ValueError: mine" in json.loads(JsonFormatter().format(failed))["traceback"]
+
+
+def entry(number: int, *, actor: str = "", reason: str = "") -> AuditEntry:
+    return AuditEntry(
+        action="outcome",
+        timestamp=datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC) + timedelta(seconds=number),
+        actor=actor,
+        plugin="text-tool",
+        result="ok",
+        reason=reason,
+        details={"generation": 1, "snapshot_sha256": "0" * 64},
+    ).stored_as(number, bytes(32))
+
+
+def rendered(entries: list[AuditEntry], width: int) -> str:
+    stream = io.StringIO()
+    shown = console(stream)
+    shown.width = width
+    shown.print(audit_table(entries, width=width))
+    return stream.getvalue()
+
+
+def test_the_audit_table_has_the_day_in_its_heading_where_it_is_one_day() -> None:
+    assert "2026-01-31, UTC" in rendered([entry(0)], 160)
+    two_days = rendered([entry(0), entry(1)], 160)
+    assert "2026-01-31 23:59:59.000" in two_days
+    assert "2026-02-01 00:00:00.000" in two_days
+
+
+def test_the_audit_table_leaves_out_hashes_and_where_it_is_narrow_the_details() -> None:
+    wide, narrow = rendered([entry(0, actor="uid:1")], 160), rendered([entry(0)], 80)
+    assert "generation=1" in wide
+    assert "uid:1" in wide
+    assert "sha256" not in wide
+    assert "generation=1" not in narrow
+    assert all(len(line) <= 80 for line in narrow.splitlines())
+
+
+def test_markup_in_a_log_is_just_text() -> None:
+    assert "[red]x[/red]" in rendered([entry(0, reason="[red]x[/red]")], 160)
+
+
+FIND = ("call", "text-tool", "find", json.dumps({"text": HOSTILE + "\n", "wanted": "red"}))
+
+
+def test_a_plugins_answer_is_raw_in_a_pipe_and_escaped_on_a_terminal(tmp_path: Path) -> None:
+    where = ("--plugins", str(EXAMPLES), "--state", str(tmp_path))
+    piped = sigil(*FIND, *where)
+    assert piped.returncode == 0, piped.stderr
+    assert HOSTILE in piped.stdout
+    code, shown = on_terminal([*FIND, *where])
+    assert code == 0
+    assert b"\x1b" not in shown
+    assert b"a\\x1b[31mred\\x0d\\x07\\u202eb\tc" in shown
+
+
+def test_colour_is_only_for_a_terminal_and_no_color_takes_it_away(tmp_path: Path) -> None:
+    wrong = ["call", "x", "y", "--plugins", str(EXAMPLES), "--state", str(tmp_path)]
+    assert "\x1b" not in sigil(*wrong).stderr
+    assert b"\x1b[1;31m" in on_terminal(wrong)[1]
+    assert b"\x1b" not in on_terminal(wrong, NO_COLOR="1")[1]
+    assert b"\x1b" not in on_terminal(wrong, TERM="dumb")[1]
+
+
+def test_json_has_a_line_a_chunk_and_one_at_the_end(tmp_path: Path) -> None:
+    done = sigil(*FIND, "--plugins", EXAMPLES, "--state", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    *chunks, last = json_lines(done.stdout)
+    text = "".join(chunk["chunk"] for chunk in chunks)
+    assert HOSTILE in text
+    assert last == {"done": {"chunks": len(chunks), "characters": len(text)}}
