@@ -10,7 +10,7 @@ import trio
 
 from sigil_actors.assembly import open_runtime
 from sigil_actors.cli.config import read_config
-from sigil_actors.cli.exit_codes import ExitCode
+from sigil_actors.cli.exit_codes import INTERRUPTED, ExitCode
 from sigil_actors.cli.folders import (
     PLUGINS,
     audit_folder,
@@ -29,6 +29,9 @@ from sigil_actors.runtime.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
+LAST_LINES_S = 2.0
+"""How long clients get to take the last lines of their answers, once the plugins are down."""
+
 
 def run(
     *,
@@ -39,23 +42,23 @@ def run(
 ) -> int:
     """Run the supervisor in the foreground until a signal ends it.
 
-    SIGTERM and SIGINT let the plugins finish what they have accepted; a second one kills. The log
-    goes to standard error.
+    SIGTERM and SIGINT let the plugins finish what they have accepted; a second one kills,
+    which the exit code tells: 130 or 143. The log goes to standard error.
     """
     output = Output(as_json=json)
     set_up_logging(as_json=json, level=logging.INFO)
     check_plugins_folder(plugins)
     configs = read_config(config)
-    trio.run(_supervise, plugins, state_folder(state), configs, output)
-    return ExitCode.OK
+    return trio.run(_supervise, plugins, state_folder(state), configs, output)
 
 
 async def _supervise(
     plugins: Path, state: Path, configs: Mapping[str, JsonObject], output: Output
-) -> None:
+) -> int:
     from sigil_actors import SqliteAuditStore
 
-    async with _told_to_end() as told:
+    # The clients are served from outside the runtime's block: its end waits for their calls.
+    async with _told_to_end() as told, trio.open_nursery() as clients:
         async with open_runtime(
             plugins,
             audit_store=SqliteAuditStore(audit_folder(state)),
@@ -64,31 +67,41 @@ async def _supervise(
         ) as runtime:
             _tell_discovered(runtime, plugins, configs, output)
             with listening_socket(state) as listener:
-                async with trio.open_nursery() as nursery:
-                    await nursery.start(serve_control, runtime, listener)
-                    _tell_listening(state, output)
-                    await told.wait()
-                    nursery.cancel_scope.cancel()
+                accepting: trio.CancelScope = await clients.start(serve_control, runtime, listener)
+                _tell_listening(state, output)
+                await told.to_end.wait()
+                accepting.cancel()
             logger.info("draining; a second signal kills")
-        logger.info("stopped")
+        clients.cancel_scope.deadline = trio.current_time() + LAST_LINES_S
+    logger.info("stopped")
+    return ExitCode.OK if told.killed_by is None else INTERRUPTED + told.killed_by
+
+
+class _Told:
+    """What the signals have said so far."""
+
+    def __init__(self) -> None:
+        self.to_end = trio.Event()
+        self.killed_by: int | None = None
 
 
 @asynccontextmanager
-async def _told_to_end() -> AsyncGenerator[trio.Event]:
-    """Give an event that the first signal sets; a second one cancels the block."""
-    told = trio.Event()
+async def _told_to_end() -> AsyncGenerator[_Told]:
+    """Tell what signals say: the first one to end; a second one cancels the block."""
+    told = _Told()
     async with trio.open_nursery() as nursery:
 
         async def listen(*, task_status: trio.TaskStatus[None]) -> None:
             with trio.open_signal_receiver(*ENDING) as signals:
                 task_status.started()
                 async for number in signals:
-                    if told.is_set():
+                    if told.to_end.is_set():
+                        told.killed_by = number
                         logger.warning("%s again: killing", signal.Signals(number).name)
                         nursery.cancel_scope.cancel()
                     else:
                         logger.info("%s", signal.Signals(number).name)
-                        told.set()
+                        told.to_end.set()
 
         await nursery.start(listen)
         yield told

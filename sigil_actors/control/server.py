@@ -52,14 +52,21 @@ async def serve_control(
     runtime: Runtime,
     listener: socket.socket,
     *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve clients until cancelled; their calls are cancelled then."""
+    """Serve clients until cancelled; their calls are cancelled then.
+
+    `task_status` is given a scope: cancelling that ends the listening, and the clients that are
+    here are served to their end.
+    """
     server = _Server(runtime)
-    listening = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
     async with trio.open_nursery() as clients:
-        task_status.started()
-        await trio.serve_listeners(server.serve_client, [listening], handler_nursery=clients)
+        with trio.CancelScope() as accepting:
+            async with trio.SocketListener(trio.socket.from_stdlib_socket(listener)) as listening:
+                task_status.started(accepting)
+                await trio.serve_listeners(
+                    server.serve_client, [listening], handler_nursery=clients
+                )
 
 
 class _Server:
