@@ -258,18 +258,26 @@ async def test_one_plugins_host_calls_are_bounded_in_number(autojump_clock: Mock
     assert most == 4
 
 
-async def test_a_loop_of_checks_is_slowed_down_and_starves_nobody(
-    autojump_clock: MockClock,
+@pytest.mark.parametrize("verb", ["check", "call"])
+async def test_a_loop_of_host_calls_is_slowed_down_and_starves_nobody(
+    autojump_clock: MockClock, verb: str
 ) -> None:
     async def ask(host: HostFunctions, token: str) -> str:
         for _ in range(100):
-            await host.check("messages.send.x", token)
+            if verb == "check":
+                await host.check("messages.send.x", token)
+            else:
+                await host.call("messages.send.x", b"", token)
         return "done"
 
     settings = RuntimeSettings(host_calls_per_s=20)
-    async with open_world(ALLOWED, manifest("sibling"), plugins=asking(ask), settings=settings) as (
-        world
-    ):
+    async with open_world(
+        ALLOWED,
+        manifest("sibling"),
+        plugins=asking(ask),
+        settings=settings,
+        host_functions={"messages.send.*": send},
+    ) as world:
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.session().execute_text, "echo-tool", "ask")

@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from sigil_actors import (
     AuditFilter,
     AuditUnavailableError,
+    CheckRequest,
     MemoryAuditStore,
     PluginCrashedError,
     PluginStartError,
@@ -27,7 +28,7 @@ from sigil_actors.core.restart import RestartPolicy, RestartType
 from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.testing.fake_tier import FakePlugin, FakeTier, ScriptCrash
 from sigil_actors.testing.faulty_audit_store import FaultyAuditStore
-from tests.runtime.world import World, alice, manifest, open_world
+from tests.runtime.world import EVERYTHING, World, alice, manifest, open_world
 
 
 async def echo(request: ExecuteRequest, _host: HostFunctions) -> AsyncGenerator[str]:
@@ -218,6 +219,7 @@ async def test_a_drain_finishes_the_accepted_work_and_refuses_new(
         async def call() -> None:
             answers.append(await world.session().execute_text("echo-tool", "slow"))
 
+        began = trio.current_time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call)
             await wait_all_tasks_blocked()
@@ -226,6 +228,9 @@ async def test_a_drain_finishes_the_accepted_work_and_refuses_new(
             with pytest.raises(PluginUnavailableError, match="draining"):
                 await world.session().execute_text("echo-tool", "echo")
         assert answers == ["done"]
+        assert trio.current_time() - began == pytest.approx(10)  # not a moment longer than the work
+        gone = CheckRequest("echo-tool", "tool.echo", "ws", EVERYTHING, EVERYTHING)
+        assert world.runtime.explain(gone).verdict.reason == "plugin_not_registered"
         assert world.runtime.get("echo-tool").state is PluginState.STOPPED
         assert world.tier.open_sessions == []
         with pytest.raises(PluginUnavailableError, match="stopped"):
