@@ -47,7 +47,8 @@ def explain(
     """Say why a plugin may do something or not, and what would change that.
 
     Nothing is run and nothing is written to the log. Where a supervisor runs with this state
-    folder, it tells what holds now; else the manifests do. The exit code is 0 for either answer.
+    folder, it tells what holds now; else the manifests do. The exit code is 0 where it is allowed,
+    5 where it is denied.
     """
     check_patterns(workspace_allow, user_permissions)
     output = Output(as_json=json)
@@ -64,7 +65,7 @@ def explain(
             output.document(explanation)
         else:
             output.text(terminal_text(str(explanation["text"])))
-        return ExitCode.OK
+        return ExitCode.OK if explanation["allowed"] else ExitCode.DENIED
 
     return trio.run(run_until_signal, carry_out)
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from sigil_actors.cli import folders
+from sigil_actors.cli.errors import InvalidInputError
+from sigil_actors.cli.exit_codes import exit_code
+from sigil_actors.control.error_report import report_of
 from tests.cli.command import EXAMPLES, error_of, json_lines, sigil
 
 STATS = '{"text": "a b"}'
@@ -73,6 +77,18 @@ def test_an_unreadable_plugins_folder_is_3(plugins: Path, state: Path) -> None:
         plugins.chmod(0o700)
     assert done.returncode == 3
     assert "can't be read" in done.stderr
+
+
+def test_a_folder_that_the_system_wont_show_is_3(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refused(_folder: Path) -> None:
+        raise PermissionError(13, os.strerror(13))
+
+    monkeypatch.setattr(folders.os, "scandir", refused)
+    with pytest.raises(InvalidInputError, match="can't be read: Permission denied") as caught:
+        folders.check_plugins_folder(tmp_path)
+    assert exit_code(report_of(caught.value).kinds) == 3
 
 
 @pytest.mark.parametrize(
