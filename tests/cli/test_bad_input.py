@@ -85,7 +85,7 @@ def test_a_folder_that_the_system_wont_show_is_3(
     def refused(_folder: Path) -> None:
         raise PermissionError(13, os.strerror(13))
 
-    monkeypatch.setattr(folders.os, "scandir", refused)
+    monkeypatch.setattr(os, "scandir", refused)
     with pytest.raises(InvalidInputError, match="can't be read: Permission denied") as caught:
         folders.check_plugins_folder(tmp_path)
     assert exit_code(report_of(caught.value).kinds) == 3
