@@ -1,1 +1,1 @@
-"""Values and decisions: pure functions of frozen values, no input or output, no clock, no randomness."""
+"""Values and decisions: pure functions of frozen values. No I/O, no clock, no randomness."""

@@ -1,6 +1,7 @@
 """The states of one plugin instance and every step between them.
 
-Everything that changes a state lives here; an absent entry in `TRANSITIONS` is the check for an illegal step.
+Everything that changes a state lives here; an absent entry in `TRANSITIONS` is the check for an
+illegal step.
 """
 
 from collections.abc import Mapping
@@ -46,7 +47,10 @@ def valid_transition(source: PluginState, target: PluginState) -> bool:
 
 @attrs.define
 class PluginInstance:
-    """One generation of a plugin and the state it is in. A restart is a new instance with the next generation."""
+    """One generation of a plugin and the state it is in.
+
+    A restart is a new instance with the next generation.
+    """
 
     name: str
     state: PluginState = PluginState.DISCOVERED
