@@ -126,17 +126,17 @@ class FakeSession:
 
     async def init(self, config: JsonObject) -> None:
         """Take the configuration."""
-        await trio.lowlevel.checkpoint()
+        await self._reach()
         self.config = config
 
     async def health(self) -> Health:
         """Say what the script says."""
-        await trio.lowlevel.checkpoint()
+        await self._reach()
         return self._plugin.health
 
     async def describe(self) -> tuple[ToolDefinition, ...]:
         """Return a tool for each script."""
-        await trio.lowlevel.checkpoint()
+        await self._reach()
         return tuple(
             ToolDefinition(name, f"the script {name}", self._plugin.input_schema)
             for name in self._plugin.tools
@@ -145,8 +145,7 @@ class FakeSession:
     @asynccontextmanager
     async def execute(self, request: ExecuteRequest) -> AsyncGenerator[AsyncIterator[str]]:
         """Run a script in the caller's task."""
-        if self._end is not None:
-            raise self._end.error
+        self._check_alive()
         self._calls.append(FakeCall(self._launch.plugin, self._launch.generation, request))
         script = self._plugin.tools[request.tool_name]
         async with aclosing(script(request, self._launch.host)) as pieces:
@@ -178,13 +177,20 @@ class FakeSession:
         for scope in tuple(self._inside):
             scope.cancel()
 
+    async def _reach(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._check_alive()
+
+    def _check_alive(self) -> None:
+        if self._end is not None:
+            raise self._end.error
+
     def _guarded(self, pieces: AsyncGenerator[str]) -> AsyncIterator[str]:
         return _Guarded(self, pieces)
 
     async def next_piece(self, pieces: AsyncGenerator[str]) -> str:
         """Return a script's next piece, unless the instance ends first."""
-        if self._end is not None:
-            raise self._end.error
+        self._check_alive()
         with trio.CancelScope() as scope:
             self._inside[scope] = None
             try:
@@ -193,8 +199,7 @@ class FakeSession:
                 self.crash(str(crash) or "crashed")
             finally:
                 self._inside.pop(scope)
-        if self._end is not None:
-            raise self._end.error
+        self._check_alive()
         raise PluginCrashedError(self._launch.plugin, "was closed while the call was in it")
 
 
