@@ -56,7 +56,7 @@ class WasmHost:
         """Instructions, roughly, that one call into a guest may run."""
         return self._fuel_limit
 
-    async def load_module(self, name: str, data: bytes) -> LoadedModule:
+    async def load_module(self, name: str, data: bytes | bytearray | memoryview) -> LoadedModule:
         """Compile `data` and keep it under `name`, in the place of what had that name.
 
         Raises:

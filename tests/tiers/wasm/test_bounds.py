@@ -1,6 +1,7 @@
 """Whatever a guest does, its caller gets a typed error and the process lives."""
 
-import faulthandler
+import subprocess
+import sys
 import time
 
 import attrs
@@ -40,7 +41,6 @@ TRAPS = {
 async def test_a_trap_is_named_and_the_process_lives(
     open_guest: Open, trap: str, mode: InstanceMode
 ) -> None:
-    faulthandler.enable()  # late, as pytest does it: with signal-based traps this would be the end
     async with open_guest(guest(TRAPS[trap]), mode=mode) as opening:
         with pytest.raises(GuestTrapError) as caught:
             await opening.text()
@@ -52,6 +52,37 @@ ENDLESS_BOUNDS = {
     "fuel": (WasmLimits(fuel=100_000), "100000", "execution.wasm.fuel"),
     "wall clock": (WasmLimits(timeout=0.05), "50ms", "execution.wasm.timeout"),
 }
+
+
+LATE_FAULTHANDLER = """
+import faulthandler, sys
+import wasmtime
+from sigil_actors.core.guest_ops import GuestOp
+from sigil_actors.errors import GuestTrapError
+from sigil_actors.tiers.wasm.engine import compile_module
+from sigil_actors.tiers.wasm.limits import STACK_BYTES_MAX, GuestLimits
+from sigil_actors.tiers.wasm.program import Program
+code = compile_module(bytes(wasmtime.wat2wasm(sys.argv[1])), stack_bytes=STACK_BYTES_MAX)
+program = Program("guest", code, GuestLimits(fuel=10**9, timeout_s=5, memory_bytes=1 << 20))
+instance = program.instantiate(lambda: False)
+faulthandler.enable()
+try:
+    instance.enter(GuestOp.EXECUTE, b"{}", ask=lambda _: None, is_stopping=lambda: False)
+except GuestTrapError as error:
+    print(error.trap)
+"""
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_trap_is_no_signal_that_a_late_faulthandler_could_take(trap: str) -> None:
+    """With signal-based traps, whoever enables faulthandler last ends the process by any trap."""
+    result = subprocess.run(
+        [sys.executable, "-c", LATE_FAULTHANDLER, guest(TRAPS[trap])],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout.strip()) == (0, trap), result.stderr
 
 
 @BOTH_MODES

@@ -138,6 +138,25 @@ async def test_a_wait_for_a_chunk_that_was_cancelled_ends_the_call(open_guest: O
                 await anext(chunks)
 
 
+async def test_a_host_call_that_was_cancelled_ends_the_call(open_guest: Open) -> None:
+    """The guest waits for an answer that will never be; the next piece can't come."""
+
+    @attrs.define
+    class NeverHost(RecordingHost):
+        async def check(self, capability: str, session_id: str) -> DenyReason:
+            await trio.Event().wait()
+            return await super().check(capability, session_id)
+
+    asks = guest(f"{ASK} (drop (call $tick))", more=EMPTY)
+    async with open_guest(asks, host=NeverHost()) as opening:
+        async with opening.session.execute(request()) as chunks:
+            with trio.move_on_after(0.01) as scope:
+                await anext(chunks)
+            assert scope.cancelled_caught
+            with pytest.raises(PluginCallError, match="cancelled"):
+                await anext(chunks)
+
+
 async def test_the_others_of_a_plugin_go_on(open_guest: Open) -> None:
     """Each call has its own engine, so an interrupt hits one guest."""
     endless_on_x = guest(
