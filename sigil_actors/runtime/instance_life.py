@@ -4,6 +4,7 @@ Everything that the instance holds (its snapshot, its registration, its tier's s
 `with` block here: whatever ends the life, nothing of it is left.
 """
 
+import hashlib
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +19,7 @@ from sigil_actors.core.audit_entry import AuditEntry
 from sigil_actors.core.calls import HealthStatus
 from sigil_actors.core.execution import RegisteredExecution
 from sigil_actors.core.json_schema import SchemaValidator
+from sigil_actors.core.json_value import JsonValue
 from sigil_actors.core.lifecycle import PluginInstance, PluginState
 from sigil_actors.errors import (
     PluginCrashedError,
@@ -40,6 +42,9 @@ from sigil_actors.runtime.stop_order import StopKind, StopOrder
 
 LEAVE_S = 1.0
 """What callers get to leave an instance after it was ended under them, before its tier closes."""
+
+RECORDED_CHARACTERS_MAX = 1000
+"""Of the patterns that a registration's entry spells out."""
 
 SHUTDOWN_S = 2.0
 """What a plugin gets at most to answer its shutdown call; a guest that is stuck has no say."""
@@ -226,8 +231,8 @@ class InstanceLife:
                     "tier": str(manifest.execution.tier),
                     "manifest_sha256": self._definition.manifest_sha256,
                     "snapshot_sha256": digest,
-                    "capabilities": list(manifest.capabilities),
-                    "deny_capabilities": list(manifest.deny_capabilities),
+                    "capabilities": _recorded(manifest.capabilities),
+                    "deny_capabilities": _recorded(manifest.deny_capabilities),
                 },
             )
         )
@@ -283,6 +288,17 @@ class InstanceLife:
     def _enter(self, state: PluginState, reason: str = "") -> None:
         self._state.transition_to(state)
         self._on_change(reason)
+
+
+def _recorded(patterns: tuple[str, ...]) -> JsonValue:
+    """Return patterns as the log keeps them: as they are, or their number and hash if many.
+
+    An entry's details are bounded as a whole, and what is cut there could be the other hashes.
+    """
+    if sum(map(len, patterns)) <= RECORDED_CHARACTERS_MAX:
+        return list(patterns)
+    digest = hashlib.sha256("\n".join(patterns).encode()).hexdigest()
+    return {"count": len(patterns), "sha256": digest}
 
 
 def _for_callers(plugin: str, error: SigilError, last_words: tuple[str, ...]) -> SigilError:

@@ -459,3 +459,19 @@ async def test_sessions_of_one_runtime_are_told_apart_in_the_log() -> None:
             await alice(world.runtime).execute_text("echo-tool", "echo")
     entries = await world.store.query(AuditFilter(action="capability_check"))
     assert len({entry.session_id for entry in entries}) == 2
+
+
+async def test_a_registration_is_recorded_with_its_hashes_however_long_its_lists() -> None:
+    long = manifest(capabilities=[f"tool.{'x' * 50}{number}" for number in range(200)])
+    for one in (manifest(), long):
+        async with open_world(one) as world:
+            pass
+        (entry,) = await world.store.query(AuditFilter(action="plugin_registered"))
+        assert len(str(entry.details["manifest_sha256"])) == 64
+        assert entry.details["generation"] == 1
+        listed = entry.details["capabilities"]
+        if one is long:
+            assert isinstance(listed, dict)
+            assert listed["count"] == 200
+        else:
+            assert listed == list(one.capabilities)
