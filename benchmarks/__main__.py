@@ -21,7 +21,7 @@ app = App(name="python -m benchmarks", help=__doc__, version_flags=[])
 def run(
     *,
     only: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    json_file: Annotated[Path | None, Parameter(name="--json")] = None,
+    json_file: Annotated[Path | None, Parameter(name="--json", allow_leading_hyphen=True)] = None,
     list_names: Annotated[bool, Parameter(name="--list", negative="")] = False,
 ) -> int:
     """Measure, and compare with the peers in the same run.

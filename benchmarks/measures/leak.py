@@ -51,8 +51,8 @@ def _look() -> Mapping[str, float]:
     }
 
 
-async def _look_when_settled(before: Mapping[str, float]) -> Mapping[str, float]:
-    end = time.perf_counter() + SETTLE_S
+async def _look_when_settled(before: Mapping[str, float], settle_s: float) -> Mapping[str, float]:
+    end = time.perf_counter() + settle_s
     while True:
         now = _look()
         if time.perf_counter() >= end or all(
@@ -67,7 +67,7 @@ async def _measure(budget: Budget, store: SqliteAuditStore) -> Mapping[str, floa
         await _load_and_stop(runtime, session, budget.of(WARM_UP))
         before = _look()
         await _load_and_stop(runtime, session, budget.of(LOADS))
-        after = await _look_when_settled(before)
+        after = await _look_when_settled(before, SETTLE_S * budget.share)
     return {name: after[name] - before[name] for name in GOALS}
 
 

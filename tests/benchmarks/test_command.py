@@ -75,3 +75,19 @@ def test_the_list_names_measures_without_running_them(
 ) -> None:
     assert command.run(list_names=True) == 0
     assert "broken       Nothing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "only", "json_file"),
+    [
+        (["--only", "walk_1", "--json", "-"], ("walk_1",), Path("-")),
+        (["--only", "walk_*", "--only", "broken"], ("walk_*", "broken"), None),
+        (["--json", "rows.json", "--only", "walk_1"], ("walk_1",), Path("rows.json")),
+    ],
+)
+def test_the_command_line_is_read_as_make_writes_it(
+    words: Sequence[str], only: Sequence[str], json_file: Path | None
+) -> None:
+    _, bound, _ = command.app.parse_args(words, exit_on_error=False)
+    assert bound.arguments["only"] == only
+    assert bound.arguments.get("json_file") == json_file
