@@ -213,4 +213,7 @@ def tool_capability(tool: str) -> str:
 def _seconds_left() -> int:
     """Return how long the caller will wait, whole seconds rounded up; 0 where it has no bound."""
     left = trio.current_effective_deadline() - trio.current_time()
-    return 0 if left == math.inf else max(1, math.ceil(min(left, 2**31 - 1)))
+    if left == math.inf:
+        return 0
+    # A caller that has been cancelled already has minus infinity left.
+    return math.ceil(min(max(left, 1), 2**31 - 1))

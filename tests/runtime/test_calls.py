@@ -241,3 +241,19 @@ async def test_a_status_tells_who_is_inside() -> None:
             (status,) = world.runtime.list()
             assert (status.in_flight, status.state, status.generation) == (1, "running", 1)
         assert world.runtime.list() == (attrs.evolve(status, in_flight=0),)
+
+
+async def test_a_call_whose_caller_is_cancelled_already_is_just_cancelled() -> None:
+    async with open_world() as world:
+        with trio.CancelScope() as scope:
+            async with world.session().execute("echo-tool", "echo"):
+                scope.cancel()
+                # No checkpoint until the plugin is told how long its caller waits.
+                async with world.session().execute("echo-tool", "echo") as chunks:
+                    await anext(chunks)
+        assert scope.cancelled_caught
+    from sigil_actors.runtime.session import _seconds_left
+
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        assert _seconds_left() == 1
