@@ -12,6 +12,8 @@ from sigil_actors import (
     AuditUnavailableError,
     CapabilityDeniedError,
     CapabilitySet,
+    CheckRequest,
+    Decision,
     DenyReason,
     InvalidArgumentsError,
     LimitExceededError,
@@ -243,17 +245,19 @@ async def test_a_status_tells_who_is_inside() -> None:
         assert world.runtime.list() == (attrs.evolve(status, in_flight=0),)
 
 
-async def test_a_call_whose_caller_is_cancelled_already_is_just_cancelled() -> None:
+async def test_a_caller_that_is_cancelled_already_has_a_second_left() -> None:
+    """Cancelled after its check and before the plugin is told how long it waits."""
     async with open_world() as world:
-        with trio.CancelScope() as scope:
-            async with world.session().execute("echo-tool", "echo"):
-                scope.cancel()
-                # No checkpoint until the plugin is told how long its caller waits.
-                async with world.session().execute("echo-tool", "echo") as chunks:
-                    await anext(chunks)
-        assert scope.cancelled_caught
-    from sigil_actors.runtime.session import _seconds_left
+        scope = trio.CancelScope()
+        enforcer = world.runtime.enforcer
+        check = enforcer.check
 
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        assert _seconds_left() == 1
+        async def check_and_cancel(request: CheckRequest) -> Decision:
+            decision = await check(request)
+            scope.cancel()
+            return decision
+
+        enforcer.check = check_and_cancel  # type: ignore[method-assign, assignment]
+        with scope:
+            await world.session().execute_text("echo-tool", "echo")
+    assert [call.request.timeout_seconds for call in world.tier.calls] == [1]
