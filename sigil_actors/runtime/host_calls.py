@@ -11,12 +11,14 @@ import attrs
 
 from sigil_actors.core.capability import CapabilitySet, check_pattern
 from sigil_actors.core.policy import CheckRequest, DenyReason
+from sigil_actors.core.text import escape_text
 from sigil_actors.errors import (
     CapabilityDeniedError,
     HostFunctionFailedError,
     HostFunctionMissingError,
     LimitExceededError,
     SettingsError,
+    SigilError,
 )
 from sigil_actors.runtime.call_tokens import CallTokens
 from sigil_actors.runtime.caller import Caller
@@ -29,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 """A host call's payload and its answer; gRPC's default for one message."""
+
+_SHOWN_MAX = 200
+"""Characters of a capability in a line of the log."""
 
 
 @attrs.frozen(kw_only=True)
@@ -165,13 +170,19 @@ class InstanceHost:
         return caller, self._open_session(caller, chain)
 
     async def _run(self, function: HostFunction, call: HostCall) -> bytes:
+        shown = escape_text(call.capability, limit=_SHOWN_MAX)
         try:
             answer: object = await function(call)
+        except SigilError as error:
+            # Most often the plugin's own doing, a bad payload or a call that failed: no traceback,
+            # since a plugin can have a thousand of them a second.
+            logger.info("the host function for %s failed: %s", shown, error.what)
+            raise HostFunctionFailedError(call.capability, type(error).__name__) from error
         except Exception as error:  # the embedding application's code
-            logger.warning("the host function for %s failed", call.capability, exc_info=True)
+            logger.warning("the host function for %s failed", shown, exc_info=True)
             raise HostFunctionFailedError(call.capability, type(error).__name__) from error
         if not isinstance(answer, bytes | bytearray):
-            logger.error("the host function for %s returned no bytes", call.capability)
+            logger.error("the host function for %s returned no bytes", shown)
             raise HostFunctionFailedError(call.capability, "TypeError")
         return bytes(answer)
 
