@@ -53,7 +53,8 @@ def plugins_table(plugins: Iterable[Mapping[str, JsonValue]]) -> Table:
 def audit_table(entries: Sequence[AuditEntry], *, width: int) -> Table:
     """Return a table of entries of the log, in some `width` characters.
 
-    Where that isn't enough for all, actor and details are left out. `--json` has them whole.
+    Where that isn't enough for all, actor and details are left out, and of the reasons all but
+    those of denials. `--json` has them whole.
     """
     is_narrow = width < NARROW_BELOW
     days = {entry.timestamp.date() for entry in entries}
@@ -75,10 +76,16 @@ def audit_table(entries: Sequence[AuditEntry], *, width: int) -> Table:
             _cell(entry.action),
             _cell(entry.plugin),
             _cell(entry.capability),
-            coloured(entry.result),
+            _narrow_result(entry) if is_narrow else coloured(entry.result),
             *(() if is_narrow else _rest(entry)),
         )
     return table
+
+
+def _narrow_result(entry: AuditEntry) -> Text:
+    """Return a result with its reason, where a denial's reason has no column of its own."""
+    result = coloured(entry.result)
+    return result if entry.result != "denied" else result.append(f" ({one_line(entry.reason)})")
 
 
 def _rest(entry: AuditEntry) -> tuple[Text, Text, Text]:

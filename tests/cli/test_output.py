@@ -63,13 +63,13 @@ def test_a_traceback_of_ours_is_in_the_log() -> None:
     assert "ValueError: mine" in json.loads(JsonFormatter().format(failed))["traceback"]
 
 
-def entry(number: int, *, actor: str = "", reason: str = "") -> AuditEntry:
+def entry(number: int, *, actor: str = "", result: str = "ok", reason: str = "") -> AuditEntry:
     return AuditEntry(
         action="outcome",
         timestamp=datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC) + timedelta(seconds=number),
         actor=actor,
         plugin="text-tool",
-        result="ok",
+        result=result,
         reason=reason,
         details={"generation": 1, "snapshot_sha256": "0" * 64},
     ).stored_as(number, bytes(32))
@@ -96,6 +96,8 @@ def test_the_audit_table_leaves_out_hashes_and_where_it_is_narrow_the_details() 
     assert "uid:1" in wide
     assert "sha256" not in wide
     assert "generation=1" not in narrow
+    denied = rendered([entry(0, result="denied", reason="plugin_allow_missing")], 100)
+    assert "denied (plugin_allow_missing)" in denied
     assert all(len(line) <= 80 for line in narrow.splitlines())
 
 
