@@ -309,6 +309,8 @@ class Enforcer:
                 return await self._serve()
         except AuditUnavailableError as error:
             return error
+        except Exception as error:  # noqa: BLE001 - a store need not be ours
+            return _failed_oddly(error)
 
     async def _refuse(self, failure: AuditUnavailableError) -> bool:
         """Deny what comes until it is time to open the store again; tell whether to go on."""
@@ -398,22 +400,26 @@ class Enforcer:
         return None
 
     async def _append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditEntry]:
-        # A store bounds its own waiting; this bound holds for stores that don't.
+        stored: Sequence[AuditEntry] | None = None
         try:
+            # A store bounds its own waiting; this bound holds for stores that don't.
             with trio.move_on_after(self._audit_timeout_s):
-                return await self._store.append(entries)
+                stored = await self._store.append(entries)
         except AuditUnavailableError:
             raise
         except Exception as error:  # a store need not be ours, and must not fail open
-            logger.exception("the audit store failed in a way of its own")
+            raise _failed_oddly(error) from error
+        if stored is None:
             raise AuditUnavailableError(
-                f"the audit store failed with {type(error).__name__}",
-                remedy="The log of the host has the rest",
-            ) from error
-        raise AuditUnavailableError(
-            f"the audit store didn't answer within {self._audit_timeout_s:g} s",
-            remedy="Look at the disk that it writes to",
-        )
+                f"the audit store didn't answer within {self._audit_timeout_s:g} s",
+                remedy="Look at the disk that it writes to",
+            )
+        if len(stored) != len(entries):
+            raise AuditUnavailableError(
+                f"the audit store took {len(entries)} entries and returned {len(stored)}",
+                remedy="Use a store that passes the contract suite",
+            )
+        return stored
 
     def _gap_entry(self, missed: int) -> AuditEntry:
         return AuditEntry(
@@ -423,6 +429,14 @@ class Enforcer:
             result="gap",
             details={"missed": missed},
         )
+
+
+def _failed_oddly(error: Exception) -> AuditUnavailableError:
+    logger.error("the audit store failed in a way of its own", exc_info=error)
+    return AuditUnavailableError(
+        f"the audit store failed with {type(error).__name__}",
+        remedy="The log of the host has the rest",
+    )
 
 
 def _unavailable(failure: AuditUnavailableError) -> AuditUnavailableError:
@@ -482,17 +496,18 @@ async def open_enforcer(
         audit_store, clock=clock, mailbox_size=mailbox_size, audit_timeout_s=audit_timeout_s
     )
     async with open_bare_nursery() as nursery:
-        # Shielded, since who is being cancelled still has outcomes to be stored. Bounded from the
-        # moment at which the block is left.
-        shield = trio.CancelScope(shield=True)
+        scope = trio.CancelScope()
 
         async def run(*, task_status: trio.TaskStatus[None]) -> None:
-            with shield:
+            with scope:
                 await enforcer.run(task_status=task_status)
 
         await nursery.start(run)
+        # Shielded, since who is being cancelled still has outcomes to be stored. Bounded from the
+        # moment at which the block is left. Not earlier: nobody would finish a cancelled start.
+        scope.shield = True
         try:
             yield enforcer
         finally:
-            shield.deadline = trio.current_time() + FINISH_S
+            scope.deadline = trio.current_time() + FINISH_S
             enforcer.finish()

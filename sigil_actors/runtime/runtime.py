@@ -71,7 +71,7 @@ class Runtime:
         self._actors: dict[str, PluginActor] = {}
         self._calls = 0
         self._bounds: dict[str, HostBounds] = {}
-        self._shield = trio.CancelScope(shield=True)
+        self._scope = trio.CancelScope()
         self._leaving = trio.Event()
         self._hurried = trio.Event()
         self._ended = trio.Event()
@@ -301,9 +301,7 @@ class Runtime:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `leave`; belongs to `run_runtime`."""
-        # Shielded, so that plugins end in our order and not in that of a cancellation. Bounded by
-        # `leave`, from the moment at which the application's block is left.
-        with self._shield:
+        with self._scope:
             async with trio.open_nursery() as nursery:
                 await self._start_all(nursery)
                 task_status.started()
@@ -312,11 +310,19 @@ class Runtime:
                 nursery.cancel_scope.cancel()
         self._ended.set()
 
+    def shield(self) -> None:
+        """Have plugins end in our order from now on, and not in that of a cancellation.
+
+        Bounded by `leave`, from the moment at which the application's block is left. Not earlier
+        than that block is entered: nobody would call `leave` for a start that was cancelled.
+        """
+        self._scope.shield = True
+
     def leave(self, *, orderly: bool) -> None:
         """Have `run` end: in order, draining, or else as fast as it goes."""
         self._orderly = orderly
         bound_s = self._drain_bound_s() if orderly else FAST_STOP_S
-        self._shield.deadline = trio.current_time() + bound_s
+        self._scope.deadline = trio.current_time() + bound_s
         self._leaving.set()
 
     async def wait_ended(self) -> None:
@@ -327,7 +333,7 @@ class Runtime:
         try:
             await self._ended.wait()
         except trio.Cancelled:
-            self._shield.deadline = min(self._shield.deadline, trio.current_time() + FAST_STOP_S)
+            self._scope.deadline = min(self._scope.deadline, trio.current_time() + FAST_STOP_S)
             self._hurried.set()
             raise
 
@@ -367,6 +373,7 @@ async def run_runtime(parts: Parts) -> AsyncGenerator[Runtime]:
     runtime = Runtime(parts)
     async with open_bare_nursery() as nursery:
         await nursery.start(runtime.run)
+        runtime.shield()
         orderly = False
         try:
             yield runtime

@@ -1,7 +1,7 @@
 """The enforcer by itself: what it decides, that it records first, what it does when it can't."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import pytest
@@ -325,3 +325,52 @@ async def test_an_error_of_the_block_leaves_it_bare() -> None:
     with pytest.raises(ValueError, match="mine"):
         async with open_enforcer(MemoryAuditStore()):
             raise ValueError("mine")
+
+
+async def test_a_store_that_returns_too_few_entries_has_stored_none(
+    autojump_clock: MockClock,
+) -> None:
+    class Short(MemoryAuditStore):
+        async def append(self, entries: Sequence[AuditEntry]) -> Sequence[AuditEntry]:
+            return (await super().append(entries))[:-1]
+
+    async with open_enforcer(Short()) as enforcer:
+        await register(enforcer, "*")
+        with trio.fail_after(60), pytest.raises(AuditUnavailableError, match="returned 0"):
+            await enforcer.check(REQUEST)
+
+
+async def test_a_store_that_reopens_oddly_keeps_denying(autojump_clock: MockClock) -> None:
+    class Odd(MemoryAuditStore):
+        openings = 0
+
+        async def __aenter__(self) -> Self:
+            self.openings += 1
+            if self.openings == 2:
+                raise ZeroDivisionError
+            return await super().__aenter__()
+
+    store = Odd()
+    async with open_enforcer(FaultyAuditStore(store, fail_appends=[1])) as enforcer:
+        await register(enforcer, "*")
+        with pytest.raises(AuditUnavailableError):
+            await enforcer.check(REQUEST)
+        await trio.sleep(60)
+        await enforcer.check(REQUEST)
+    assert store.openings == 3
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_an_enforcer_that_is_cancelled_while_it_opens_ends(steps: int) -> None:
+    with trio.fail_after(5), trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            async def cancel() -> None:
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+
+            nursery.start_soon(cancel)
+            async with open_enforcer(MemoryAuditStore()):
+                await trio.sleep_forever()
+    assert scope.cancelled_caught

@@ -475,3 +475,19 @@ async def test_a_registration_is_recorded_with_its_hashes_however_long_its_lists
             assert listed["count"] == 200
         else:
             assert listed == list(one.capabilities)
+
+
+@pytest.mark.parametrize("steps", range(40))
+async def test_a_runtime_that_is_cancelled_while_it_opens_ends(steps: int) -> None:
+    with trio.fail_after(5), trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            async def cancel() -> None:
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+
+            nursery.start_soon(cancel)
+            async with open_world(plugins=PLUGINS):
+                await trio.sleep_forever()
+    assert scope.cancelled_caught
