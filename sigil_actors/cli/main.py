@@ -1,5 +1,6 @@
 """The entry point: which commands there are, and how whatever they raise leaves the process."""
 
+import errno
 import os
 import signal
 import sys
@@ -40,7 +41,24 @@ def build_app() -> App:
 
 def main() -> NoReturn:
     """Run the command of this process's arguments, and exit with its code."""
+    _open_standard_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_standard_streams() -> None:
+    """Open /dev/null in the place of a standard stream that is closed.
+
+    Else the next file that is opened would take its number, and get what was meant for a person.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is taken, and those below are open by now.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -65,8 +83,12 @@ def run(arguments: Sequence[str]) -> int:
 def _tell(error: Exception, *, as_json: bool) -> int:
     if _is_broken_pipe(error):
         # Whoever read our output has enough of it. What Python still holds must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return INTERRUPTED + signal.SIGPIPE
+    if _is_full(error):
+        _drop_output()
+        print("error: the output can't be written: no space left", file=sys.stderr)  # noqa: T201
+        return ExitCode.FAILED
     from sigil_actors.cli.failure import only_sigil_error, tell_bug, tell_error
 
     told = only_sigil_error(error)
@@ -79,6 +101,16 @@ def _tell_usage(error: CycloptsError, *, as_json: bool) -> int:
 
     usage = UsageError(str(error), remedy="See sigil-actors --help, or --help after a command")
     return tell_error(usage, as_json=as_json)
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_full, error.exceptions))
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC
 
 
 def _is_broken_pipe(error: BaseException) -> bool:

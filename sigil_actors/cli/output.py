@@ -1,5 +1,6 @@
 """Standard output for data, standard error for everything else; nothing unsafe on a terminal."""
 
+import errno
 import json
 import os
 import re
@@ -48,7 +49,13 @@ def console(stream: TextIO) -> "Console":
     """Return a console that shows text as it is: no markup, no guesses, colour on a terminal."""
     from rich.console import Console
 
-    return Console(
+    class PipeConsole(Console):
+        """Leaves a closed pipe to `main`; rich would end the process from wherever it is."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    return PipeConsole(
         file=stream,
         markup=False,
         highlight=False,

@@ -20,6 +20,15 @@ KEY_CHARACTERS_MAX = 512
 VALUE_BYTES_MAX = 1024 * 1024
 """One value as JSON; larger things belong in a store of the application's."""
 
+_SMALL_PAYLOAD_BYTES_MAX = 16 * 1024
+"""A key, with every character escaped, and room to spare."""
+
+PAYLOAD_BYTES_MAX = {"kv.set": VALUE_BYTES_MAX + 64 * 1024, "log.write": 64 * 1024}
+"""Payloads that may be larger."""
+
+STRUCTURES_MAX = 50_000
+"""Lists and objects in one payload: some 15 ms of decoding."""
+
 KEYS_LISTED_MAX = 10_000
 """Keys in one answer; with keys of the longest kind that is still near the bound on an answer."""
 
@@ -102,6 +111,15 @@ class BuiltinFunctions:
 
 
 def _payload(call: HostCall) -> Mapping[str, JsonValue]:
+    # Decoding holds up the loop, so what can't be meant is refused by its size and shape.
+    bound = PAYLOAD_BYTES_MAX.get(call.capability, _SMALL_PAYLOAD_BYTES_MAX)
+    structures = call.payload.count(b"[") + call.payload.count(b"{")
+    if len(call.payload) > bound or structures > STRUCTURES_MAX:
+        raise PayloadError(
+            call.plugin,
+            f"the payload of {call.capability} is over {bound} bytes, or {STRUCTURES_MAX} lists"
+            " and objects",
+        )
     try:
         payload = json.loads(call.payload or b"{}")
     except (ValueError, RecursionError):

@@ -23,6 +23,7 @@ class CallTokens:
             yield token
         finally:
             del self._callers[token]
+            chain.is_over = True
 
     def find(self, token: str) -> tuple[Caller, Chain] | None:
         """Return whom a token stands for; None for one that is unknown, foreign or expired."""

@@ -14,7 +14,7 @@ from sigil_actors.errors import PluginCallError, PluginUnavailableError
 from sigil_actors.runtime.admission import Lease
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Chain:
     """The calls that led to this one, first one first. Compared by identity: one a running call."""
 
@@ -23,6 +23,8 @@ class Chain:
     plugins: tuple[str, ...] = ()
     """Whose instances are in a call of this chain and wait for its end."""
     parent: "Chain | None" = None
+    is_over: bool = False
+    """Whether the call has ended; what is done on its behalf afterwards is no part of it."""
 
     def entering(self, plugin: str) -> "Chain":
         """Return the chain as it goes on inside `plugin`."""

@@ -181,7 +181,15 @@ class Session:
         )
 
     def _chain_into(self, plugin: str) -> Chain:
-        chain = self._plugins.new_chain() if self._chain is None else self._chain
+        chain = self._chain
+        if chain is None:
+            chain = self._plugins.new_chain()
+        elif chain.is_over:
+            raise PluginCallError(
+                plugin,
+                "the call that this session served has ended",
+                remedy="Use a session of the application's own for what goes on afterwards",
+            )
         if len(chain.plugins) >= self._plugins.settings.call_depth:
             raise PluginCallError(
                 plugin,

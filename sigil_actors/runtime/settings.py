@@ -55,8 +55,15 @@ class RuntimeSettings:
     def __attrs_post_init__(self) -> None:
         for field in attrs.fields(RuntimeSettings):
             value = getattr(self, field.name)
-            if isinstance(value, int | float) and not 0 < value < float("inf"):
+            if field.type is BackgroundSession:
+                is_right = isinstance(value, BackgroundSession)
+                wanted = "a BackgroundSession"
+            else:
+                # bool is an int in Python, and half a call is none.
+                kinds = (int,) if field.type is int else (int, float)
+                is_right = type(value) in kinds and 0 < value < float("inf")
+                wanted = "a whole number above 0" if field.type is int else "a number above 0"
+            if not is_right:
                 raise SettingsError(
-                    f"the setting {field.name} is {value!r}",
-                    remedy="Give it a number above 0",
+                    f"the setting {field.name} is {value!r}", remedy=f"Give it {wanted}"
                 )

@@ -3,7 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from sigil_actors.cli import folders
 from sigil_actors.cli.errors import InvalidInputError
 from sigil_actors.cli.exit_codes import exit_code
 from sigil_actors.control.error_report import report_of
-from tests.cli.command import EXAMPLES, error_of, json_lines, sigil
+from tests.cli.command import EXAMPLES, PATIENCE_S, environment, error_of, json_lines, sigil
 
 STATS = '{"text": "a b"}'
 MANIFEST = """\
@@ -347,3 +350,51 @@ def test_a_read_only_audit_log_takes_no_call_and_can_be_read(plugins: Path, stat
         assert sigil("audit", "verify", "--state", state).returncode == 0
     finally:
         (state / "audit").chmod(0o700)
+
+
+def in_shell(redirection: str, state: Path) -> "subprocess.CompletedProcess[str]":
+    """Run `validate` on the examples with a stream as the shell leaves it."""
+    command = f'"$1" -m sigil_actors validate "$2/text-tool" {redirection}'
+    return subprocess.run(
+        ["bash", "-c", command, "bash", sys.executable, str(EXAMPLES)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        cwd=state,
+        env=environment(),
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">&- 2>&-"])
+def test_a_closed_stream_is_as_if_nobody_listened(redirection: str, tmp_path: Path) -> None:
+    done = in_shell(redirection, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("OK" in done.stdout) == (">&-" not in redirection.replace("2>&-", ""))
+
+
+def test_a_full_output_is_told_in_a_line(tmp_path: Path) -> None:
+    done = in_shell(">/dev/full", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the output can't be written")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["demo"], ["doctor"], ["validate", str(EXAMPLES)]])
+def test_an_output_that_nobody_reads_any_more_ends_the_command_quietly(
+    command: list[str], tmp_path: Path
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "sigil_actors", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(XDG_STATE_HOME=str(tmp_path)),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        told = process.stderr.read()
+        assert process.wait(PATIENCE_S) == 128 + signal.SIGPIPE
+    assert b"Traceback" not in told

@@ -544,3 +544,34 @@ async def test_a_chain_that_began_before_a_drain_is_still_admitted(
             await wait_all_tasks_blocked()
             await world.runtime.drain("c")
         assert answers == ["held", "held"]
+
+
+async def test_a_session_of_a_call_ends_with_the_call() -> None:
+    kept: list[HostCall] = []
+
+    async def keep(call: HostCall) -> bytes:
+        kept.append(call)
+        return b"kept"
+
+    async def ask(host: HostFunctions, token: str) -> str:
+        return (await host.call("messages.send.x", b"", token)).decode()
+
+    async with open_world(
+        ALLOWED, plugins=asking(ask), host_functions={"messages.send.*": keep}
+    ) as world:
+        assert await world.session().execute_text("echo-tool", "ask") == "kept"
+        session = kept[0].session
+        assert session is not None
+        with pytest.raises(PluginCallError, match="has ended"):
+            await session.execute_text("echo-tool", "ask")
+
+
+async def test_a_payload_that_would_hold_up_the_loop_is_refused_unread() -> None:
+    async def ask(host: HostFunctions, token: str) -> str:
+        for payload in (b"{}" + b" " * 20_000, b"[" + b"[]," * 10_000 + b"0]"):
+            with pytest.raises(HostFunctionFailedError, match="PayloadError"):
+                await host.call("kv.get", payload, token)
+        return "refused"
+
+    async with open_world(ALLOWED, plugins=asking(ask)) as world:
+        assert await world.session().execute_text("echo-tool", "ask") == "refused"

@@ -48,6 +48,12 @@ DESCRIPTION_BYTES_MAX: Final = MEBIBYTE
 TOOLS_MAX: Final = 256
 """What `TierSession.describe` promises: people and models read such a list."""
 
+STRUCTURES_MAX: Final = 100_000
+"""Lists and objects in one message of a guest: some 30 ms of decoding, which nothing interrupts."""
+
+EXPORTS_MAX: Final = 1000
+"""Exports of a module: their look-up costs the square of their number, where nothing interrupts."""
+
 CALLS_AT_ONCE_MAX: Final = 16
 """Instances that a plugin with `instance: per-call` has at the same time; each has a thread and may
 have its whole memory. What is more waits."""

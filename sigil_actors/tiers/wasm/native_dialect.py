@@ -15,7 +15,7 @@ import attrs
 from sigil_actors.core.calls import ExecuteRequest, Health, HealthStatus, ToolDefinition
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.text import escape_text
-from sigil_actors.tiers.wasm.limits import TOOLS_MAX
+from sigil_actors.tiers.wasm.limits import STRUCTURES_MAX, TOOLS_MAX
 
 
 class MalformedMessageError(Exception):
@@ -199,6 +199,9 @@ def _plain(value: object) -> object:
 def _read(data: bytes) -> dict[str, Any]:
     if not data:
         return {}  # an empty message, as in protobuf's own encoding
+    # Counted first, in a few microseconds: what a guest sends is decoded outside of its own bounds.
+    if data.count(b"[") + data.count(b"{") > STRUCTURES_MAX:
+        raise MalformedMessageError(f"JSON with more than {STRUCTURES_MAX} lists and objects")
     try:
         message = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -9,7 +9,7 @@ from typing import Final
 import wasmtime
 
 from sigil_actors.core.text import escape_text
-from sigil_actors.errors import PluginStartError
+from sigil_actors.errors import LimitExceededError, PluginStartError
 from sigil_actors.tiers.wasm.engine import new_engine
 from sigil_actors.tiers.wasm.faults import memory_error
 from sigil_actors.tiers.wasm.host_imports import (
@@ -19,7 +19,7 @@ from sigil_actors.tiers.wasm.host_imports import (
     HostImports,
 )
 from sigil_actors.tiers.wasm.instance import GuestInstance
-from sigil_actors.tiers.wasm.limits import STACK_BYTES_MAX, GuestLimits
+from sigil_actors.tiers.wasm.limits import EXPORTS_MAX, STACK_BYTES_MAX, GuestLimits
 
 _I32: Final = wasmtime.ValType.i32()
 _I64: Final = wasmtime.ValType.i64()
@@ -141,7 +141,10 @@ def _import_remedy(foreign: list[str]) -> str:
 
 
 def _check_exports(plugin: str, module: wasmtime.Module, limits: GuestLimits) -> None:
-    exports = {found.name: found.type for found in module.exports}
+    found_exports = module.exports
+    if len(found_exports) > EXPORTS_MAX:
+        raise LimitExceededError(plugin, bound="exports", value=str(EXPORTS_MAX), key="")
+    exports = {found.name: found.type for found in found_exports}
     memory = exports.get("memory")
     if not isinstance(memory, wasmtime.MemoryType):
         raise _lacks(plugin, "memory", "a memory")

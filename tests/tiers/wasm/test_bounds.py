@@ -285,3 +285,12 @@ async def test_a_fault_in_a_call_of_its_own_hurts_no_other(open_guest: Open) -> 
             await opening.text("x")
         assert await opening.text("y") == "tick"
         assert opening.log == []
+
+
+async def test_a_module_with_too_many_exports_is_refused_before_they_are_looked_up(
+    open_guest: Open,
+) -> None:
+    exports = "".join(f'(export "e{number}" (func $many))' for number in range(1001))
+    with pytest.raises(LimitExceededError, match="exports"):
+        async with open_guest(guest("(nop)", more=f"(func $many) {exports}")):
+            pytest.fail("it must not open")
