@@ -14,8 +14,14 @@ import wasmtime
 from sigil_actors.core.guest_ops import HostOp, HostRefusal
 from sigil_actors.errors import LimitExceededError
 from sigil_actors.tiers.wasm import native_dialect as dialect
+from sigil_actors.tiers.wasm.faults import misbehaved
 from sigil_actors.tiers.wasm.guest_memory import GuestMemory, OutOfMemoryRangeError, unsigned
-from sigil_actors.tiers.wasm.limits import CHUNK_BYTES_MAX, HOST_CALL_BYTES_MAX, shown_bytes
+from sigil_actors.tiers.wasm.limits import (
+    CHUNK_BYTES_MAX,
+    HOST_CALL_BYTES_MAX,
+    MALFORMED_CALLS_MAX,
+    shown_bytes,
+)
 
 IMPORT_MODULE: Final = "sigil"
 _I32: Final = wasmtime.ValType.i32()
@@ -46,6 +52,7 @@ class HostImports:
         self._ask: Ask | None = None
         self._kept: bytes | None = None
         """A reply that was longer than the guest's buffer; `host_reply` fetches it."""
+        self._malformed = 0
         self.error: BaseException | None = None
         """Why the guest was interrupted from in here."""
 
@@ -63,6 +70,7 @@ class HostImports:
         self._memory = memory
         self._ask = ask
         self._kept = None
+        self._malformed = 0
         self.error = None
 
     def rest(self) -> None:
@@ -75,7 +83,7 @@ class HostImports:
         self, op: int, pointer: int, length: int, out_pointer: int, out_capacity: int
     ) -> int:
         try:
-            return self._serve_call(
+            answer = self._serve_call(
                 op,
                 unsigned(pointer),
                 unsigned(length),
@@ -83,9 +91,14 @@ class HostImports:
                 unsigned(out_capacity),
             )
         except (OutOfMemoryRangeError, dialect.MalformedMessageError):
-            return HostRefusal.MALFORMED
+            answer = HostRefusal.MALFORMED
         except BaseException as error:  # noqa: BLE001 - see the head of this module
             return self._give_up(error)
+        if answer == HostRefusal.MALFORMED:
+            self._malformed += 1
+            if self._malformed > MALFORMED_CALLS_MAX:
+                return self._give_up(misbehaved(self._plugin, "too many malformed host calls"))
+        return answer
 
     def _host_reply(self, out_pointer: int, out_capacity: int) -> int:
         try:

@@ -48,6 +48,9 @@ DESCRIPTION_BYTES_MAX: Final = MEBIBYTE
 TOOLS_MAX: Final = 256
 """What `TierSession.describe` promises: people and models read such a list."""
 
+MALFORMED_CALLS_MAX: Final = 16
+"""Host calls in one request that aren't one: they pass no other bound and cost the host's time."""
+
 STRUCTURES_MAX: Final = 100_000
 """Lists and objects in one message of a guest: some 30 ms of decoding, which nothing interrupts."""
 

@@ -294,3 +294,15 @@ async def test_a_module_with_too_many_exports_is_refused_before_they_are_looked_
     with pytest.raises(LimitExceededError, match="exports"):
         async with open_guest(guest("(nop)", more=f"(func $many) {exports}")):
             pytest.fail("it must not open")
+
+
+@pytest.mark.parametrize("operation", [1, 2, 99])
+async def test_a_guest_that_loops_on_malformed_host_calls_is_ended(
+    open_guest: Open, operation: int
+) -> None:
+    """They pass no rate bound, so their number is bounded."""
+    zero = "(i32.const 0)"
+    call = f"(call $host_call (i32.const {operation}) {zero} (i32.const 3) {zero} {zero})"
+    async with open_guest(guest(f"(loop $again (drop {call}) (br $again))")) as opening:
+        with pytest.raises(GuestTrapError, match="malformed host calls"):
+            await opening.text()
