@@ -2,9 +2,21 @@
 
 import attrs
 
+from sigil_actors.core.calls import Health
 from sigil_actors.core.execution import PluginType
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.lifecycle import PluginState
+
+
+@attrs.frozen(kw_only=True)
+class HeldVersion:
+    """A version that asks for more than the one before, and waits to be approved."""
+
+    version: str
+    snapshot_sha256: str
+    """Of the files that would be approved; other files are another version."""
+    differences: tuple[str, ...]
+    """What it asks for that the one before did not, a line each."""
 
 
 @attrs.frozen(kw_only=True)
@@ -31,5 +43,15 @@ class PluginStatus:
     """Seconds until it is started again, where that is planned."""
     last_words: tuple[str, ...] = ()
     """The last lines that it logged before it ended by itself."""
+    health: Health | None = None
+    """What it said of itself last; None before it was asked."""
+    held: HeldVersion | None = None
+    """The version that waits to be approved, where there is one."""
+    reload_failed: str = ""
+    """Why the newest version isn't what runs; empty where it is."""
+    last_error: str = ""
+    """How it ended by itself last; kept while it runs again."""
+    draining_generations: tuple[int, ...] = ()
+    """Earlier generations that finish their calls beside the newest."""
     usage: JsonObject = attrs.field(factory=dict)
     """What it uses, as far as its tier can tell."""
