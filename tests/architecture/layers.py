@@ -88,6 +88,10 @@ LAYERS: Mapping[str, Layer] = {
         ours={"runtime", "actors", "ports", "core", "errors"},
         foreign={"attrs", "hypothesis", "outcome", "pytest", "trio"},
     ),
+    # Its fixtures hand out what an application would open: a whole runtime, a store.
+    "testing.pytest_plugin": Layer(
+        ours={"testing", "assembly", "audit", "runtime", "ports", "core"}, foreign={"pytest"}
+    ),
     "assembly": Layer(
         ours=EVERYTHING_BELOW_ASSEMBLY,
         foreign={"attrs", "trio"},

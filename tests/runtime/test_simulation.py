@@ -1,11 +1,10 @@
 """The whole runtime from a seed: callers, cancels, crashes, hangs, operators, failing audits.
 
-`SIGIL_SEEDS=10000` runs more of them, `SIGIL_SEED=N` one again.
+`--sigil-seeds=10000` runs more of them, `--sigil-seed=K` one again; `make sim` uses all cores.
 """
 
 import collections
 import math
-import os
 import random
 from collections.abc import AsyncGenerator
 from itertools import pairwise
@@ -34,15 +33,11 @@ from sigil_actors.core.restart import RestartPolicy
 from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.testing.fake_tier import FakePlugin, FakeTier, Script, ScriptCrash
 from sigil_actors.testing.faulty_audit_store import FaultyAuditStore
+from sigil_actors.testing.seed_runs import SeedRuns
 from sigil_actors.testing.simulation import simulate
 from tests.runtime.world import alice, manifest
 
 NAMES = ("alpha", "beta", "gamma")
-SEEDS = int(os.environ.get("SIGIL_SEEDS", "300"))
-ONE_SEED = os.environ.get("SIGIL_SEED")
-EPOCH = 20_261_124
-"""Added to fresh seeds: those of a plain run are always the same, so that a failure stays."""
-
 GRACE_S = 30.0
 BOUND_S = GRACE_S + 5.0
 
@@ -266,14 +261,8 @@ async def scenario(rng: random.Random) -> None:
     assert not world.violations, world.violations
 
 
-def test_no_seed_breaks_an_invariant() -> None:
-    seeds = [int(ONE_SEED)] if ONE_SEED else range(EPOCH, EPOCH + SEEDS)
-    for seed in seeds:
-        try:
-            simulate(seed, scenario)
-        except BaseException as error:
-            error.add_note(f"Again: SIGIL_SEED={seed} pytest {__file__}")
-            raise
+def test_no_seed_breaks_an_invariant(simulate_seeds: SeedRuns) -> None:
+    simulate_seeds(scenario)
 
 
 def test_the_same_seed_is_the_same_run() -> None:
