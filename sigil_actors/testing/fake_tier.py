@@ -4,55 +4,24 @@ For tests of an application's behaviour under faults, on virtual time. It passes
 suite as the real tiers.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from typing import TypeVar
 
 import attrs
 import trio
 
-from sigil_actors.core.calls import (
-    ExecuteRequest,
-    Health,
-    HealthStatus,
-    InstanceEnd,
-    ToolDefinition,
-)
+from sigil_actors.core.calls import ExecuteRequest, Health, InstanceEnd, ToolDefinition
 from sigil_actors.core.json_value import JsonObject
-from sigil_actors.errors import PluginCrashedError, PluginStartError
-from sigil_actors.ports.host_functions import HostFunctions
+from sigil_actors.errors import PluginCallError, PluginCrashedError, PluginStartError
 from sigil_actors.ports.tier import Launch, TierSession
+from sigil_actors.testing.fake_plugin import FakePlugin, Script, ScriptCrash
+from sigil_actors.testing.faults import Crash, Fail, Fault, Hang, Slow
 
-Script = Callable[[ExecuteRequest, HostFunctions], AsyncGenerator[str]]
-"""A tool: an async generator of pieces of text.
+__all__ = ["FakeCall", "FakePlugin", "FakeSession", "FakeTier", "Script", "ScriptCrash"]
 
-It may raise `ScriptCrash` to take its instance down, and errors of the call like
-`PluginCallError`. It runs in the caller's task, so a sleep in it is one on trio's clock.
-"""
-
-
-class ScriptCrash(Exception):  # noqa: N818 - what a script does, not an error of this package
-    """Raised by a script: the instance is gone, as if its process had died."""
-
-
-async def _echo(request: ExecuteRequest, _host: HostFunctions) -> AsyncGenerator[str]:
-    yield request.arguments
-
-
-@attrs.frozen(kw_only=True)
-class FakePlugin:
-    """How a plugin behaves in a `FakeTier`."""
-
-    tools: Mapping[str, Script] = attrs.field(factory=lambda: {"echo": _echo})
-    calls_at_once: int | None = None
-    start_s: float = 0.0
-    """How long it takes to come up."""
-    failing_starts: int = 0
-    """How many of its first starts fail."""
-    health: Health = attrs.field(factory=lambda: Health(HealthStatus.HEALTHY))
-    shutdown_s: float = 0.0
-    """How long it takes to answer a shutdown; `math.inf` never does."""
-    input_schema: JsonObject = attrs.field(factory=dict)
-    """The schema of all of its tools."""
+Answer = TypeVar("Answer")
 
 
 @attrs.frozen
@@ -72,9 +41,13 @@ class FakeTier:
     ) -> None:
         self._plugins = dict(plugins or {})
         self._kind = kind
-        self._starts: dict[str, int] = {}
+        self._calls_of: Counter[str] = Counter()
+        self.starts: Counter[str] = Counter()
+        """How often each plugin was started, whether it came up or not."""
         self.calls: list[FakeCall] = []
+        """Every call that reached a plugin, in order."""
         self.open_sessions: list[FakeSession] = []
+        """The instances that are up, until nothing is left of them."""
 
     @property
     def kind(self) -> str:
@@ -82,42 +55,76 @@ class FakeTier:
         return self._kind
 
     def set_plugin(self, name: str, plugin: FakePlugin) -> None:
-        """Have a plugin behave otherwise from its next start on."""
+        """Have a plugin behave otherwise from its next start on. Its counts go on."""
         self._plugins[name] = plugin
 
     @asynccontextmanager
     async def open(self, launch: Launch) -> AsyncGenerator[TierSession]:
         """Run one instance for as long as the block lasts."""
         plugin = self._plugins.get(launch.plugin, FakePlugin())
-        starts = self._starts[launch.plugin] = self._starts.get(launch.plugin, 0) + 1
+        self.starts[launch.plugin] += 1
+        number = self.starts[launch.plugin]
         await trio.sleep(plugin.start_s)
-        if starts <= plugin.failing_starts:
+        if number <= plugin.failing_starts:
             raise PluginStartError(launch.plugin, "fails to start, as its script says")
-        session = FakeSession(plugin, launch, self.calls)
+        fault = plugin.on_start.get(number)
+        match fault:
+            case Fail(reason):
+                raise PluginStartError(launch.plugin, reason)
+            case Hang():
+                await trio.sleep_forever()
+            case Slow(seconds):
+                await trio.sleep(seconds)
+            case Crash() | None:
+                pass
+        session = FakeSession(plugin, launch, self._take_call)
+        if isinstance(fault, Crash):
+            session.crash(fault.reason)
         self.open_sessions.append(session)
         try:
             yield session
         finally:
             session.close()
+            if plugin.close_s:
+                # Shielded, since a cancel doesn't make a process die sooner, and leaving earlier
+                # would break the promise that nothing is left. Bounded by what it waits for.
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(plugin.close_s)
             self.open_sessions.remove(session)
+
+    def _take_call(self, call: FakeCall) -> int:
+        self.calls.append(call)
+        self._calls_of[call.plugin] += 1
+        return self._calls_of[call.plugin]
 
 
 class FakeSession:
     """One instance of a fake plugin."""
 
-    def __init__(self, plugin: FakePlugin, launch: Launch, calls: list[FakeCall]) -> None:
+    def __init__(
+        self, plugin: FakePlugin, launch: Launch, take_call: Callable[[FakeCall], int]
+    ) -> None:
         self._plugin = plugin
         self._launch = launch
-        self._calls = calls
+        self._take_call = take_call
+        self._questions = 0
         self._ended = trio.Event()
         self._end: InstanceEnd | None = None
         self._inside: dict[trio.CancelScope, None] = {}
+        self.calls_inside = 0
+        """How many calls are in it now."""
         self.config: JsonObject | None = None
+        """What its `init` was given."""
 
     @property
     def plugin(self) -> str:
         """Return the name of the plugin that it is an instance of."""
         return self._launch.plugin
+
+    @property
+    def generation(self) -> int:
+        """Return which of its plugin's generations it is."""
+        return self._launch.generation
 
     @property
     def calls_at_once(self) -> int | None:
@@ -132,7 +139,11 @@ class FakeSession:
     async def health(self) -> Health:
         """Say what the script says."""
         await self._reach()
-        return self._plugin.health
+        self._questions += 1
+        health = self._plugin.health
+        if isinstance(health, Health):
+            return health
+        return await self.inside(health(self._questions))
 
     async def describe(self) -> tuple[ToolDefinition, ...]:
         """Return a tool for each script."""
@@ -146,10 +157,17 @@ class FakeSession:
     async def execute(self, request: ExecuteRequest) -> AsyncGenerator[AsyncIterator[str]]:
         """Run a script in the caller's task."""
         self._check_alive()
-        self._calls.append(FakeCall(self._launch.plugin, self._launch.generation, request))
-        script = self._plugin.tools[request.tool_name]
-        async with aclosing(script(request, self._launch.host)) as pieces:
-            yield self._guarded(pieces)
+        number = self._take_call(FakeCall(self.plugin, self.generation, request))
+        script = self._plugin.tools[request.tool_name](request, self._launch.host)
+        fault = self._plugin.on_call.get(number)
+        if fault is not None:
+            script = _faulty(self.plugin, script, fault)
+        self.calls_inside += 1
+        try:
+            async with aclosing(script) as pieces:
+                yield _Guarded(self, pieces)
+        finally:
+            self.calls_inside -= 1
 
     async def shutdown(self, *, grace_s: float) -> bool:
         """Take as long as the script says; an instance that is gone says nothing."""
@@ -170,7 +188,7 @@ class FakeSession:
     def crash(self, reason: str = "crashed") -> None:
         """End the instance as if its process had died."""
         if self._end is None:
-            error = PluginCrashedError(self._launch.plugin, reason)
+            error = PluginCrashedError(self.plugin, reason)
             self._end = InstanceEnd(reason=reason, error=error)
             self._ended.set()
             self.close()
@@ -180,6 +198,24 @@ class FakeSession:
         for scope in tuple(self._inside):
             scope.cancel()
 
+    async def inside(self, work: Awaitable[Answer]) -> Answer:
+        """Wait for what happens in the instance, unless the instance ends first."""
+        with trio.CancelScope() as scope:
+            self._inside[scope] = None
+            try:
+                return await work
+            except ScriptCrash as crash:
+                self.crash(str(crash) or "crashed")
+            finally:
+                self._inside.pop(scope)
+        self._check_alive()
+        raise PluginCrashedError(self.plugin, "was closed while the call was in it")
+
+    async def next_piece(self, pieces: AsyncGenerator[str]) -> str:
+        """Return a script's next piece, unless the instance ends first."""
+        self._check_alive()
+        return await self.inside(anext(pieces))
+
     async def _reach(self) -> None:
         await trio.lowlevel.checkpoint()
         self._check_alive()
@@ -187,23 +223,6 @@ class FakeSession:
     def _check_alive(self) -> None:
         if self._end is not None:
             raise self._end.error
-
-    def _guarded(self, pieces: AsyncGenerator[str]) -> AsyncIterator[str]:
-        return _Guarded(self, pieces)
-
-    async def next_piece(self, pieces: AsyncGenerator[str]) -> str:
-        """Return a script's next piece, unless the instance ends first."""
-        self._check_alive()
-        with trio.CancelScope() as scope:
-            self._inside[scope] = None
-            try:
-                return await anext(pieces)
-            except ScriptCrash as crash:
-                self.crash(str(crash) or "crashed")
-            finally:
-                self._inside.pop(scope)
-        self._check_alive()
-        raise PluginCrashedError(self._launch.plugin, "was closed while the call was in it")
 
 
 class _Guarded:
@@ -216,3 +235,18 @@ class _Guarded:
 
     async def __anext__(self) -> str:
         return await self._session.next_piece(self._pieces)
+
+
+async def _faulty(plugin: str, script: AsyncGenerator[str], fault: Fault) -> AsyncGenerator[str]:
+    async with aclosing(script) as pieces:
+        match fault:
+            case Fail(reason):
+                raise PluginCallError(plugin, reason)
+            case Crash(reason):
+                raise ScriptCrash(reason)
+            case Hang():
+                await trio.sleep_forever()
+            case Slow(seconds):
+                await trio.sleep(seconds)
+        async for piece in pieces:
+            yield piece

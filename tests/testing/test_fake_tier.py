@@ -9,22 +9,12 @@ import trio
 
 from sigil_actors import PluginCallError
 from sigil_actors.core.calls import ExecuteRequest
-from sigil_actors.core.policy import DenyReason
 from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.ports.tier import Launch, TierSession
 from sigil_actors.testing import FakePlugin, FakeTier, ScriptCrash
 from sigil_actors.testing.tier_contract import Behaviour, OpenSession, TierSessionContract
 from tests.runtime.world import manifest
-
-
-class NoHost:
-    """A host that nobody calls."""
-
-    async def call(self, capability: str, payload: bytes, session_id: str) -> bytes:
-        raise AssertionError((capability, payload, session_id))
-
-    async def check(self, capability: str, session_id: str) -> DenyReason:
-        raise AssertionError((capability, session_id))
+from tests.testing.no_host import NoHost
 
 
 async def echo(request: ExecuteRequest, _host: HostFunctions) -> AsyncGenerator[str]:
