@@ -356,6 +356,13 @@ class KvUnavailableError(SigilError):
     """The store of plugins' keys and values can't be read or written."""
 
 
+class ApprovalsUnavailableError(SigilError):
+    """The record of what a plugin was allowed can't be read or written, so no version is started.
+
+    A record that is damaged isn't taken for an empty one, with which any version might run.
+    """
+
+
 class StateFolderError(SigilError):
     """The state folder can't be used."""
 

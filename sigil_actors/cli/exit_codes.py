@@ -68,6 +68,7 @@ CODES: Final[Mapping[str, ExitCode]] = {
     "RestartIntensityError": ExitCode.FAILED,
     "ChildStartTimeoutError": ExitCode.FAILED,
     "KvUnavailableError": ExitCode.FAILED,
+    "ApprovalsUnavailableError": ExitCode.FAILED,
     "SettingsError": ExitCode.INVALID_INPUT,
     "StateFolderError": ExitCode.FAILED,
     "StateFolderHeldError": ExitCode.FAILED,

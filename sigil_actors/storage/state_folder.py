@@ -30,6 +30,11 @@ class StateFolder:
         """Return the folder of the key-value store; None where nothing is to be kept."""
         return self._folder
 
+    @property
+    def approvals(self) -> Path | None:
+        """Return the folder of what was approved; None where nothing is to be kept."""
+        return None if self._folder is None else self._folder / "approvals"
+
     def snapshots(self) -> Path:
         """Return the folder for snapshots; it is made on first use, and removed at the end."""
         if self._snapshots is None:
