@@ -1,15 +1,21 @@
 """For tests of applications that embed the runtime, and for those of this project.
 
-`FakeTier` runs plugins as scripts on virtual time, `FaultyAuditStore` fails on purpose, `simulate`
-runs a scenario with a schedule that a seed decides. The contract suites for stores and tiers are in
-`audit_store_contract` and `tier_contract`; they need pytest. The names are loaded on first use,
-since pytest loads this package, for its plugin, in every run.
+`FakeTier` runs plugins as scripts on virtual time, `FaultyAuditStore` fails on purpose, `FaultPlan`
+is both at once, as a value. `simulate` runs a scenario with a schedule that a seed decides;
+`after_every_step`, `check_log` and their like say what must hold meanwhile. The contract suites for
+stores and tiers are in `audit_store_contract` and `tier_contract`; they need pytest.
+
+The names are loaded on first use, since pytest loads this package, for its plugin, in every run.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sigil_actors.testing.every_step import Check as Check
+    from sigil_actors.testing.every_step import InvariantError as InvariantError
+    from sigil_actors.testing.every_step import Violation as Violation
+    from sigil_actors.testing.every_step import after_every_step as after_every_step
     from sigil_actors.testing.fake_manifest import fake_manifest as fake_manifest
     from sigil_actors.testing.fake_plugin import FakePlugin as FakePlugin
     from sigil_actors.testing.fake_plugin import HealthScript as HealthScript
@@ -26,13 +32,31 @@ if TYPE_CHECKING:
     from sigil_actors.testing.faults import Hang as Hang
     from sigil_actors.testing.faults import Slow as Slow
     from sigil_actors.testing.faulty_audit_store import FaultyAuditStore as FaultyAuditStore
+    from sigil_actors.testing.log_checks import call_problems as call_problems
+    from sigil_actors.testing.log_checks import chain_problems as chain_problems
+    from sigil_actors.testing.log_checks import check_log as check_log
+    from sigil_actors.testing.log_checks import lifecycle_problems as lifecycle_problems
+    from sigil_actors.testing.log_checks import log_problems as log_problems
+    from sigil_actors.testing.log_checks import outcome_problems as outcome_problems
+    from sigil_actors.testing.runtime_checks import calls_recorded_first as calls_recorded_first
+    from sigil_actors.testing.runtime_checks import calls_within_bounds as calls_within_bounds
+    from sigil_actors.testing.runtime_checks import lease_problems as lease_problems
+    from sigil_actors.testing.runtime_checks import no_task_left as no_task_left
+    from sigil_actors.testing.runtime_checks import one_instance_each as one_instance_each
+    from sigil_actors.testing.runtime_checks import settled_problems as settled_problems
+    from sigil_actors.testing.runtime_checks import states_in_order as states_in_order
     from sigil_actors.testing.seed_runs import SeedRuns as SeedRuns
     from sigil_actors.testing.simulation import Scenario as Scenario
     from sigil_actors.testing.simulation import StuckError as StuckError
     from sigil_actors.testing.simulation import Trace as Trace
     from sigil_actors.testing.simulation import simulate as simulate
+    from sigil_actors.testing.waits import describe_waits as describe_waits
 
 _HOMES = {
+    "Check": "sigil_actors.testing.every_step",
+    "InvariantError": "sigil_actors.testing.every_step",
+    "Violation": "sigil_actors.testing.every_step",
+    "after_every_step": "sigil_actors.testing.every_step",
     "fake_manifest": "sigil_actors.testing.fake_manifest",
     "FakePlugin": "sigil_actors.testing.fake_plugin",
     "HealthScript": "sigil_actors.testing.fake_plugin",
@@ -49,11 +73,25 @@ _HOMES = {
     "Hang": "sigil_actors.testing.faults",
     "Slow": "sigil_actors.testing.faults",
     "FaultyAuditStore": "sigil_actors.testing.faulty_audit_store",
+    "call_problems": "sigil_actors.testing.log_checks",
+    "chain_problems": "sigil_actors.testing.log_checks",
+    "check_log": "sigil_actors.testing.log_checks",
+    "lifecycle_problems": "sigil_actors.testing.log_checks",
+    "log_problems": "sigil_actors.testing.log_checks",
+    "outcome_problems": "sigil_actors.testing.log_checks",
+    "calls_recorded_first": "sigil_actors.testing.runtime_checks",
+    "calls_within_bounds": "sigil_actors.testing.runtime_checks",
+    "lease_problems": "sigil_actors.testing.runtime_checks",
+    "no_task_left": "sigil_actors.testing.runtime_checks",
+    "one_instance_each": "sigil_actors.testing.runtime_checks",
+    "settled_problems": "sigil_actors.testing.runtime_checks",
+    "states_in_order": "sigil_actors.testing.runtime_checks",
     "SeedRuns": "sigil_actors.testing.seed_runs",
     "Scenario": "sigil_actors.testing.simulation",
     "StuckError": "sigil_actors.testing.simulation",
     "Trace": "sigil_actors.testing.simulation",
     "simulate": "sigil_actors.testing.simulation",
+    "describe_waits": "sigil_actors.testing.waits",
 }
 """Where each public name is defined; a test holds it against the imports above."""
 

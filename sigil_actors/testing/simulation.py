@@ -5,6 +5,7 @@ that thousands of seeds are thousands of interleavings, and each one that fails 
 """
 
 import hashlib
+import math
 import random
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ import trio
 import trio.testing
 from trio._core import _run as trio_run
 
+from sigil_actors.testing.waits import describe_waits, lift_shields
+
 Scenario = Callable[[random.Random], Awaitable[None]]
 """Takes a random generator of its own, seeded too, for whatever it decides itself."""
 
@@ -22,7 +25,10 @@ LIVENESS_S = 100_000.0
 
 
 class StuckError(AssertionError):
-    """The scenario was not done within the bound: somebody waits for what never comes."""
+    """The scenario was not done within the bound: somebody waits for what never comes.
+
+    The text names every task, and the line at which it waits.
+    """
 
 
 @attrs.frozen
@@ -38,10 +44,14 @@ class _Recorder(trio.abc.Instrument):
     def __init__(self) -> None:
         self._digest = hashlib.blake2b(digest_size=8)
         self.steps = 0
+        self.last_step_at = 0.0
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self.steps += 1
-        self._digest.update(f"{task.name}@{trio.current_time():.6f};".encode())
+        now = trio.current_time()
+        self._digest.update(f"{task.name}@{now:.6f};".encode())
+        if task.name != _WATCHDOG:
+            self.last_step_at = now
 
     @property
     def trace(self) -> Trace:
@@ -51,16 +61,25 @@ class _Recorder(trio.abc.Instrument):
 def simulate(seed: int, scenario: Scenario, *, liveness_s: float = LIVENESS_S) -> Trace:
     """Run `scenario` from `seed`; raises what it raises.
 
+    Where all tasks wait and no deadline is left that could wake one, virtual time jumps to the
+    bound at once: a deadlock is found as soon as it happens.
+
     Raises:
-        StuckError: it was not done within `liveness_s` of virtual time.
+        StuckError: it was not done within `liveness_s` of virtual time; says where everyone waits.
     """
     recorder = _Recorder()
 
     async def run() -> None:
-        with trio.move_on_after(liveness_s) as bound:
-            await scenario(random.Random(seed ^ 0x5161))  # noqa: S311 - a simulation
-        if bound.cancelled_caught:
-            raise StuckError(f"seed {seed}: not done after {liveness_s:g} virtual seconds")
+        stuck: list[StuckError] = []
+        with trio.CancelScope() as scope:
+            trio.lowlevel.spawn_system_task(
+                _watch, seed, liveness_s, recorder, scope, stuck, name=_WATCHDOG
+            )
+            try:
+                await scenario(random.Random(seed ^ 0x5161))  # noqa: S311 - a simulation
+            finally:
+                if stuck:
+                    raise stuck[0]  # whatever came of the cancel, its context, matters less
 
     with _seeded_schedule(seed):
         trio.run(
@@ -69,6 +88,32 @@ def simulate(seed: int, scenario: Scenario, *, liveness_s: float = LIVENESS_S) -
             instruments=[recorder],
         )
     return recorder.trace
+
+
+_WATCHDOG = "the simulation's watchdog"
+
+
+async def _watch(
+    seed: int,
+    liveness_s: float,
+    recorder: _Recorder,
+    scope: trio.CancelScope,
+    stuck: list[StuckError],
+) -> None:
+    await trio.sleep(liveness_s)
+    here = trio.lowlevel.current_task()
+    waits = describe_waits(besides=[here])
+    statistics = trio.lowlevel.current_statistics()
+    nobody_can = statistics.tasks_runnable == 0 and statistics.seconds_to_next_deadline == math.inf
+    what = (
+        f"a deadlock: nobody can go on since {recorder.last_step_at:g} s"
+        if nobody_can
+        else f"not done after {liveness_s:g} virtual seconds"
+    )
+    stuck.append(StuckError(f"seed {seed}: {what}. Everyone waits:\n{waits}"))
+    # A shield without a deadline would keep the run, and with it the test, from ever ending.
+    lift_shields(besides=[here])
+    scope.cancel()
 
 
 _SWITCH = "_ALLOW_DETERMINISTIC_SCHEDULING"

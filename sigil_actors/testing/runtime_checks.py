@@ -1,0 +1,165 @@
+"""Invariants of a running runtime over a fake tier.
+
+Those that hold at every moment are made for `after_every_step`. Those that hold once callers have
+gone and everything is quiet return what is wrong, in words; nothing is good news.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager
+
+import trio
+
+from sigil_actors.core.audit_entry import AuditEntry
+from sigil_actors.core.lifecycle import TRANSITIONS, PluginState
+from sigil_actors.runtime.runtime import Runtime
+from sigil_actors.runtime.session import tool_capability
+from sigil_actors.testing.every_step import Check, InvariantError
+from sigil_actors.testing.fake_tier import FakeTier
+
+# At every moment
+
+
+def calls_recorded_first(tier: FakeTier, entries: Callable[[], Sequence[AuditEntry]]) -> Check:
+    """Check that no call reaches a plugin without an allowed entry that is stored already.
+
+    `entries` returns what is stored so far: `lambda: store.entries` of a `MemoryAuditStore`.
+    """
+    allowed: Counter[tuple[str, str]] = Counter()
+    reached: Counter[tuple[str, str]] = Counter()
+    read = 0
+
+    def check() -> str | None:
+        nonlocal read
+        calls = tier.calls[reached.total() :]
+        if not calls:
+            return None
+        stored = entries()
+        allowed.update(
+            (entry.plugin, entry.capability)
+            for entry in stored[read:]
+            if entry.action == "capability_check" and entry.result == "allowed"
+        )
+        read = len(stored)
+        wrong = None
+        for call in calls:
+            key = call.plugin, tool_capability(call.request.tool_name)
+            reached[key] += 1
+            if reached[key] > allowed[key]:
+                wrong = f"{call.plugin}: a call for {key[1]} runs that isn't recorded as allowed"
+        return wrong
+
+    return check
+
+
+def one_instance_each(
+    tier: FakeTier, *, swapping: Callable[[str], bool] = lambda _plugin: False
+) -> Check:
+    """Check that each plugin has at most one instance; two while `swapping` says that it swaps."""
+
+    def check() -> str | None:
+        if len(tier.open_sessions) < 2:  # noqa: PLR2004 - two are the fewest that can be too many
+            return None
+        for plugin, count in Counter(one.plugin for one in tier.open_sessions).items():
+            if count > 1 + swapping(plugin):
+                return f"{plugin}: {count} instances at the same time"
+        return None
+
+    return check
+
+
+def calls_within_bounds(tier: FakeTier) -> Check:
+    """Check that no instance has more calls in it than it takes at once."""
+
+    def check() -> str | None:
+        for session in tier.open_sessions:
+            bound = session.calls_at_once
+            if bound is not None and session.calls_inside > bound:
+                return f"{session.plugin}: {session.calls_inside} calls at once, {bound} allowed"
+        return None
+
+    return check
+
+
+def states_in_order(runtime: Runtime) -> Check:
+    """Check that each plugin's state moves along the lifecycle table, and generations upwards.
+
+    A task may take several steps at once, so whatever the table leads to in the end will do; the
+    steps one by one are in the log, for `lifecycle_problems`.
+    """
+    before: dict[str, tuple[int, PluginState]] = {}
+
+    def check() -> str | None:
+        wrong = None
+        for status in runtime.list():
+            now = status.generation, status.state
+            then = before.get(status.name, now)
+            before[status.name] = now
+            if now[0] < then[0]:
+                wrong = f"{status.name}: back to generation {now[0]} from {then[0]}"
+            elif now[0] == then[0] and now[1] not in _REACHABLE[then[1]]:
+                wrong = f"{status.name}: generation {now[0]} went from {then[1]} to {now[1]}"
+        return wrong
+
+    return check
+
+
+def _reachable(state: PluginState) -> frozenset[PluginState]:
+    found = {state}
+    todo = [state]
+    while todo:
+        for following in TRANSITIONS[todo.pop()] - found:
+            found.add(following)
+            todo.append(following)
+    return frozenset(found)
+
+
+_REACHABLE = {state: _reachable(state) for state in PluginState}
+
+# When it is quiet
+
+
+def lease_problems(runtime: Runtime) -> list[str]:
+    """Return which plugins have calls in them. For when no caller is left."""
+    return [
+        f"{status.name}: {status.in_flight} leases left"
+        for status in runtime.list()
+        if status.in_flight
+    ]
+
+
+def settled_problems(
+    runtime: Runtime, tier: FakeTier, *, besides: Collection[str] = ()
+) -> list[str]:
+    """Return which plugins haven't come to rest: what should run runs, and nothing else does.
+
+    For when everything has been quiet for longer than any backoff. `besides` names plugins of which
+    nothing is known: one that never comes up in time may try for ever.
+    """
+    problems: list[str] = []
+    up = Counter(session.plugin for session in tier.open_sessions)
+    for status in runtime.list():
+        if status.name in besides:
+            continue
+        at_rest = status.state is PluginState.RUNNING or not TRANSITIONS[status.state]
+        if not at_rest:
+            problems.append(f"{status.name} never settled: {status.state}")
+        elif status.restart_in_s is not None:
+            problems.append(f"{status.name} is {status.state} and still to be started again")
+        if up[status.name] != (status.state is PluginState.RUNNING):
+            problems.append(f"{status.name} is {status.state} and has {up[status.name]} instances")
+    return problems
+
+
+@contextmanager
+def no_task_left() -> Generator[None]:
+    """Check that the block leaves no task behind that wasn't there before.
+
+    Raises:
+        InvariantError: on leaving normally; there are more tasks.
+    """
+    before = trio.lowlevel.current_statistics().tasks_living
+    yield
+    left = trio.lowlevel.current_statistics().tasks_living - before
+    if left > 0:
+        raise InvariantError([f"{left} tasks were left behind"])

@@ -1,0 +1,198 @@
+"""Each invariant of a running runtime holds for a real one, and each can be seen to break."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from sigil_actors import (
+    AuditEntry,
+    MemoryAuditStore,
+    PluginCrashedError,
+    PluginState,
+    Runtime,
+    open_runtime,
+)
+from sigil_actors.core.lifecycle import PluginInstance
+from sigil_actors.testing import (
+    Check,
+    FakePlugin,
+    FakeTier,
+    Hang,
+    InvariantError,
+    after_every_step,
+    calls_recorded_first,
+    calls_within_bounds,
+    fake_manifest,
+    lease_problems,
+    no_task_left,
+    one_instance_each,
+    settled_problems,
+    states_in_order,
+)
+from tests.runtime.world import alice
+from tests.testing.test_fake_faults import echo, opened
+
+
+@asynccontextmanager
+async def running(tier: FakeTier, store: MemoryAuditStore | None = None) -> AsyncGenerator[Runtime]:
+    async with open_runtime(
+        manifests=[(fake_manifest("fake"), None)],
+        audit_store=store or MemoryAuditStore(),
+        tiers=[tier],
+    ) as runtime:
+        await runtime.wait_until_running("fake")
+        yield runtime
+
+
+async def test_a_real_runtime_keeps_to_all_of_them(autojump_clock: MockClock) -> None:
+    store, tier = MemoryAuditStore(), FakeTier({"fake": FakePlugin(calls_at_once=2)})
+    with no_task_left():
+        async with running(tier, store) as runtime:
+            with after_every_step(
+                calls_recorded_first(tier, lambda: store.entries),
+                one_instance_each(tier),
+                calls_within_bounds(tier),
+                states_in_order(runtime),
+            ):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(20):
+                        nursery.start_soon(alice(runtime).execute_text, "fake", "echo")
+                tier.open_sessions[0].crash("as asked")
+                await trio.sleep(100)
+                await runtime.stop("fake")
+                await runtime.start("fake")
+            assert len(tier.calls) == 20
+            assert lease_problems(runtime) == []
+            assert settled_problems(runtime, tier) == []
+
+
+async def found_by(check: Check, steps: int = 1) -> str:
+    """Return what a check finds in the next steps."""
+    with pytest.raises(InvariantError) as caught, after_every_step(check):
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+    return str(caught.value)
+
+
+async def test_a_call_that_is_not_recorded_is_found(autojump_clock: MockClock) -> None:
+    entries: list[AuditEntry] = []
+    async with running(FakeTier(), store := MemoryAuditStore()) as runtime:
+        await alice(runtime).execute_text("fake", "echo")
+    entries.extend(store.entries)
+    tier = FakeTier()
+    check = calls_recorded_first(tier, lambda: entries)
+    async with opened(tier) as session:
+        await echo(session)
+        assert check() is None
+        await echo(session)
+        assert "isn't recorded as allowed" in await found_by(check)
+        assert check() is None, "told once"
+
+
+async def test_a_denied_call_that_runs_is_found(autojump_clock: MockClock) -> None:
+    tier = FakeTier()
+    async with opened(tier) as session:
+        await echo(session)
+    assert calls_recorded_first(tier, lambda: ())() is not None
+
+
+async def test_two_instances_of_one_plugin_are_found_unless_it_swaps(
+    autojump_clock: MockClock,
+) -> None:
+    tier = FakeTier()
+    async with opened(tier), opened(tier, generation=2):
+        assert "fake: 2 instances" in await found_by(one_instance_each(tier))
+        assert one_instance_each(tier, swapping=lambda name: name == "fake")() is None
+        async with opened(tier, generation=3):
+            assert "3 instances" in str(one_instance_each(tier, swapping=lambda _: True)())
+
+
+async def test_too_many_calls_at_once_are_found(autojump_clock: MockClock) -> None:
+    plugin = FakePlugin(calls_at_once=1, on_call={1: Hang(), 2: Hang()})
+    tier = FakeTier({"fake": plugin})
+    async with opened(tier) as session, trio.open_nursery() as nursery:
+        nursery.start_soon(echo, session)
+        await trio.testing.wait_all_tasks_blocked()
+        assert calls_within_bounds(tier)() is None
+        nursery.start_soon(echo, session)
+        await trio.testing.wait_all_tasks_blocked()
+        assert "2 calls at once, 1 allowed" in await found_by(calls_within_bounds(tier))
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "said"),
+    [
+        ((1, PluginState.RUNNING), (1, PluginState.LOADING), "went from running to loading"),
+        ((1, PluginState.ERROR), (1, PluginState.RUNNING), "went from error to running"),
+        ((2, PluginState.RUNNING), (1, PluginState.RUNNING), "back to generation 1 from 2"),
+    ],
+)
+async def test_a_state_that_goes_back_is_found(
+    autojump_clock: MockClock,
+    then: tuple[int, PluginState],
+    now: tuple[int, PluginState],
+    said: str,
+) -> None:
+    async with running(FakeTier()) as runtime:
+        actor = runtime._actors["fake"]
+        real = actor._life
+        check = states_in_order(runtime)
+        actor._life = PluginInstance("fake", then[1], then[0])
+        assert check() is None
+        actor._life = PluginInstance("fake", now[1], now[0])
+        assert said in str(check())
+        actor._life = real
+
+
+async def test_a_lease_that_is_left_is_found(autojump_clock: MockClock) -> None:
+    tier = FakeTier({"fake": FakePlugin(on_call={1: Hang()})})
+    async with running(tier) as runtime, trio.open_nursery() as nursery:
+        nursery.start_soon(alice(runtime).execute_text, "fake", "echo")
+        await trio.testing.wait_all_tasks_blocked()
+        assert lease_problems(runtime) == ["fake: 1 leases left"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_has_not_come_to_rest_is_found(autojump_clock: MockClock) -> None:
+    tier = FakeTier()
+    async with running(tier) as runtime:
+        tier.set_plugin("fake", FakePlugin(start_s=5))
+        tier.open_sessions[0].crash("as asked")
+        await trio.testing.wait_all_tasks_blocked()
+        assert settled_problems(runtime, tier) == ["fake is error and still to be started again"]
+        assert settled_problems(runtime, tier, besides={"fake"}) == []
+        await trio.sleep(2)
+        assert settled_problems(runtime, tier) == ["fake never settled: loading"]
+        await trio.sleep(10)
+        assert settled_problems(runtime, tier) == []
+
+
+async def test_an_instance_too_many_is_found(autojump_clock: MockClock) -> None:
+    tier = FakeTier()
+    async with running(tier) as runtime:
+        async with opened(tier, generation=9):
+            assert settled_problems(runtime, tier) == ["fake is running and has 2 instances"]
+        await runtime.stop("fake")
+        assert settled_problems(runtime, tier) == []
+        async with opened(tier, generation=9):
+            assert settled_problems(runtime, tier) == ["fake is stopped and has 1 instances"]
+
+
+async def test_a_task_that_is_left_behind_is_found(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(InvariantError, match="1 tasks"):
+            with no_task_left():
+                nursery.start_soon(trio.sleep_forever)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_crash_in_a_checked_block_is_still_a_crash(autojump_clock: MockClock) -> None:
+    tier = FakeTier()
+    async with opened(tier) as session:
+        tier.open_sessions[0].crash("as asked")
+        with pytest.raises(PluginCrashedError), after_every_step(one_instance_each(tier)):
+            await echo(session)

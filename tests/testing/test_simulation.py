@@ -1,0 +1,127 @@
+"""A simulation repeats itself, ends, and says where everyone waits when it doesn't."""
+
+import random
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from sigil_actors.testing import StuckError, Trace, describe_waits, simulate
+
+
+async def racing(rng: random.Random) -> None:
+    async def step(number: int) -> None:
+        for _ in range(number):
+            await trio.sleep(rng.random())
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(step, number)
+
+
+def test_the_same_seed_is_the_same_run_and_another_one_another() -> None:
+    assert simulate(3, racing) == simulate(3, racing)
+    assert len({simulate(seed, racing).hash for seed in range(20)}) == 20
+
+
+def test_it_takes_virtual_time_only() -> None:
+    async def scenario(_rng: random.Random) -> None:
+        await trio.sleep(50_000)
+        assert trio.current_time() == pytest.approx(50_000)
+
+    assert isinstance(simulate(1, scenario), Trace)
+
+
+def test_errors_leave_as_they_are() -> None:
+    async def scenario(_rng: random.Random) -> None:
+        await trio.sleep(1)
+        raise ExceptionGroup("mine", [ValueError("x")])
+
+    with pytest.raises(ExceptionGroup, match="mine") as caught:
+        simulate(1, scenario)
+    assert str(caught.value.exceptions[0]) == "x"
+
+
+async def deadlock() -> None:
+    ready, done = trio.Event(), trio.Event()
+
+    async def first() -> None:
+        await ready.wait()
+        done.set()
+
+    async def second() -> None:
+        await trio.sleep(12)
+        await done.wait()
+        ready.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first, name="the first")
+        nursery.start_soon(second, name="the second")
+
+
+def test_a_deadlock_names_where_everyone_waits() -> None:
+    async def scenario(_rng: random.Random) -> None:
+        await deadlock()
+
+    with pytest.raises(StuckError) as caught:
+        simulate(1, scenario)
+    text = str(caught.value)
+    assert "a deadlock: nobody can go on since 12 s" in text
+    for name, place in (("the first", "first"), ("the second", "second")):
+        [line] = [line for line in text.splitlines() if f"  {name}: " in line]
+        assert f"test_simulation.py:{line_of(place)} in deadlock.<locals>.{place}" in line
+    assert "watchdog" not in text
+    assert len(text.splitlines()) == 4  # the reason, the scenario's own task, the two
+
+
+def line_of(function: str) -> int:
+    """Return the line at which one of the two waits for ever."""
+    awaited = {"first": "await ready.wait()", "second": "await done.wait()"}[function]
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    return 1 + lines.index(f"        {awaited}")
+
+
+def test_one_that_is_busy_for_ever_is_stuck_too_and_no_deadlock() -> None:
+    async def scenario(_rng: random.Random) -> None:
+        while True:  # noqa: ASYNC110 - nobody would set an event
+            await trio.sleep(10)
+
+    with pytest.raises(StuckError, match="not done after 500 virtual seconds"):
+        simulate(1, scenario, liveness_s=500)
+
+
+def test_a_wait_behind_a_shield_ends_too() -> None:
+    async def scenario(_rng: random.Random) -> None:
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                with trio.CancelScope(shield=True):
+                    await trio.sleep_forever()
+
+    with pytest.raises(StuckError, match="a deadlock"):
+        simulate(1, scenario)
+
+
+def test_an_error_on_the_way_out_does_not_hide_that_it_was_stuck() -> None:
+    async def scenario(_rng: random.Random) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("on the way out")
+
+    with pytest.raises(StuckError) as caught:
+        simulate(1, scenario)
+    assert isinstance(caught.value.__context__, ValueError)
+
+
+async def test_waits_are_described_anywhere_and_bounded(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(trio.sleep_forever, name=f"sleeper {number:03}")
+        await trio.testing.wait_all_tasks_blocked()
+        lines = describe_waits().splitlines()
+        nursery.cancel_scope.cancel()
+    assert len(lines) == 61
+    assert "more" in lines[-1]
+    assert any("sleeper 000: " in line for line in lines)
