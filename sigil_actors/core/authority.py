@@ -216,10 +216,7 @@ def _path_covers(ours: str, path: str) -> bool:
     """
     if ours == path:
         return True
-    tree = ours.removesuffix("/*")
-    if "*" in tree:
-        return False
-    return path.startswith(tree.rstrip("/") + "/")
+    return path.startswith(ours.removesuffix("/*").rstrip("/") + "/")
 
 
 def _normal(path: str) -> str:

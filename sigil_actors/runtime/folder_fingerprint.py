@@ -70,7 +70,6 @@ def _fingerprint(top: int, name: str, files_max: int) -> bytes | None:
     """Return the fingerprint of one sub-folder; None where it is gone by now."""
     look = _Look(files_max)
     try:
-        look.note("", os.stat(name, dir_fd=top, follow_symlinks=False))
         folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=top)
     except FileNotFoundError:
         return None
@@ -78,7 +77,6 @@ def _fingerprint(top: int, name: str, files_max: int) -> bytes | None:
         look.note_error("", error)
         return look.digest()
     try:
-        # Of the folder itself, where the entry is a link to it.
         look.note("", os.fstat(folder))
         look.note_entries(folder, "", 0)
     except _TooLargeError:

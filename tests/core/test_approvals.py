@@ -135,6 +135,7 @@ GOOD = approvals_to_json(with_approved(RAN_NARROW, sha(2)))
         {**GOOD, "accepted_sha256": None},
         {**GOOD, "accepted_sha256": 0},
         {**GOOD, "approved": sha(1)},
+        {**GOOD, "approved": ""},
         {**GOOD, "approved": {sha(1): 1}},
         {**GOOD, "approved": [""]},
         {**GOOD, "approved": [1]},

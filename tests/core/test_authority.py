@@ -142,6 +142,11 @@ WIDER: list[tuple[Manifest, Manifest, list[str]]] = [
         ["execution.sandbox.filesystem.write_allow: adds /data/p*"],
     ),
     (
+        write("/data/a*"),
+        write("/data/a*b"),
+        ["execution.sandbox.filesystem.write_allow: adds /data/a*b"],
+    ),
+    (
         write("/data/*/x"),
         write("/data/a/x"),
         ["execution.sandbox.filesystem.write_allow: adds /data/a/x"],
@@ -173,6 +178,11 @@ WIDER: list[tuple[Manifest, Manifest, list[str]]] = [
         reach("api.example:443"),
         reach("api.example:80"),
         ["execution.sandbox.network.allow: adds api.example:80"],
+    ),
+    (
+        reach("*.example.com:443"),
+        reach("a.example.com:80"),
+        ["execution.sandbox.network.allow: adds a.example.com:80"],
     ),
     (
         reach("*.example.com:443"),
@@ -286,6 +296,7 @@ NOT_WIDER: list[tuple[Manifest, Manifest]] = [
     (write("/data/p/*"), write("/data/p/a")),
     (write("/data/p/"), write("//data/./p")),
     (write("/data/*"), write("/data/self/x", "/data/*/y")),
+    (write("/data/*/x", "/opt/a*"), write("/data/*/x/y", "/opt/a*/b")),
     (write("/"), write("/data")),
     (write("~/x"), write("~/x/y")),
     (write("/data/p"), read("/data/p/sub")),

@@ -199,10 +199,78 @@ def test_a_plugin_that_is_a_link_shows_a_change_of_the_link_and_of_what_it_leads
 
 def test_a_link_inside_a_plugin_is_not_followed(plugins: Path) -> None:
     outside = plugins.parent / "elsewhere"
-    (plugins / "a" / "out").symlink_to(outside)
+    (outside / "file").write_text("")
+    (plugins / "a" / "folder").symlink_to(outside)
+    (plugins / "a" / "file").symlink_to(outside / "file")
+    before = look(plugins)
+    (outside / "more").write_text("")
+    (outside / "file").write_text("more")
+    assert look(plugins) == before
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_looked_at_is_not_followed(
+    plugins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside, inner = plugins.parent / "elsewhere", plugins / "a" / "bin"
+    real = os.open
+
+    def swapping(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+        if path != "bin":
+            return real(path, flags, dir_fd=dir_fd)
+        inner.rename(plugins.parent / "kept")
+        inner.symlink_to(outside)
+        try:
+            return real(path, flags, dir_fd=dir_fd)
+        finally:
+            inner.unlink()
+            (plugins.parent / "kept").rename(inner)
+
+    monkeypatch.setattr(os, "open", swapping)
     before = look(plugins)
     (outside / "more").write_text("")
     assert look(plugins) == before
+
+
+FACTS = {"mode": 0o100644, "ino": 1, "dev": 1, "size": 1, "mtime_ns": 1, "ctime_ns": 1}
+
+
+def noted(path: str, **changes: int) -> bytes:
+    facts = FACTS | changes
+    status = os.stat_result(
+        (facts["mode"], facts["ino"], facts["dev"], 1, 0, 0, facts["size"], 0, 0, 0),
+        {"st_mtime_ns": facts["mtime_ns"], "st_ctime_ns": facts["ctime_ns"]},
+    )
+    one = folder_fingerprint._Look(1)
+    one.note(path, status)
+    return one.digest()
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_each_fact_of_an_entry_counts_by_itself(fact: str) -> None:
+    assert noted("a") == noted("a")
+    assert noted("a", **{fact: FACTS[fact] + 1}) != noted("a")
+
+
+def test_the_path_of_an_entry_counts_and_a_folders_times_dont() -> None:
+    assert noted("a") != noted("b")
+    folder = 0o40755
+    assert noted("a", mode=folder) == noted("a", mode=folder, size=2, mtime_ns=2, ctime_ns=2)
+    assert noted("a", mode=folder) != noted("a", mode=folder, ino=2)
+
+
+def test_the_order_of_a_listing_means_nothing(
+    plugins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = look(plugins)
+    real = os.scandir
+
+    @contextmanager
+    def backwards(folder: int) -> Generator[list[os.DirEntry[str]]]:
+        with real(folder) as entries:
+            yield list(entries)[::-1]
+
+    monkeypatch.setattr(os, "scandir", backwards)
+    assert look(plugins) == expected
 
 
 def test_a_tree_deeper_than_any_plugins_counts_as_the_same_whatever_is_in_it(
@@ -274,8 +342,9 @@ def test_a_folder_that_cant_be_read_shows_when_it_can_again(
 def test_a_listing_that_fails_on_the_way_shows(
     plugins: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (plugins / "a" / "empty").mkdir()
     readable = look(plugins)
-    inner = (plugins / "a" / "bin").stat().st_ino
+    inner = (plugins / "a" / "empty").stat().st_ino
     real = os.scandir
 
     def failing(folder: int) -> object:
