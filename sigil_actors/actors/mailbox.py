@@ -52,56 +52,73 @@ class Request(Generic[Reply]):
     __slots__ = ()
 
 
+_NO_ASKS: "dict[Envelope, None]" = {}
+"""Where a message that was told is never found."""
+
+
 class Envelope:
     """A message under way, and, where it was asked, the place in which its asker waits."""
 
-    __slots__ = ("_mailbox", "_result", "_task", "is_wanted", "message")
+    __slots__ = ("_asks", "_result", "asker", "is_wanted", "message")
 
-    def __init__(self, message: object, mailbox: "Mailbox", *, is_asked: bool) -> None:
+    def __init__(self, message: object, asks: "dict[Envelope, None] | None" = None) -> None:
         self.message = message
-        self.is_wanted = is_asked
-        """Whether somebody still waits for the reply."""
-        self._mailbox = mailbox
-        self._task: trio.lowlevel.Task | None = None
+        self.is_wanted = asks is not None
+        """Whether somebody still waits for the reply; then it is among the `asks`."""
+        self._asks: dict[Envelope, None] = _NO_ASKS if asks is None else asks
+        self.asker: trio.lowlevel.Task | None = None
+        """The task that is parked here; belongs to the mailbox."""
         self._result: outcome.Outcome[object] | None = None
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether it was sent by somebody who wanted a reply, be it that they still do or not."""
+        return self._asks is not _NO_ASKS
+
+    @trio.lowlevel.enable_ki_protection
     def reply(self, value: object) -> None:
         """Answer. Does nothing where nobody waits any more, and only the first answer counts."""
-        self._settle(outcome.Value(value))
-
-    def fail(self, error: BaseException) -> None:
-        """Have the asker raise `error`; the same rules as for `reply`."""
-        self._settle(outcome.Error(error))
-
-    def _settle(self, result: "outcome.Outcome[object]") -> None:
         if not self.is_wanted:
             return
-        self._forget()
-        task, self._task = self._task, None
-        if task is None:
-            # An asker that waited for room was let in, and has not got to its place yet.
-            self._result = result
+        self.is_wanted = False
+        del self._asks[self]
+        # Cleared first: rescheduling a task twice is an internal error of trio.
+        asker, self.asker = self.asker, None
+        if asker is None:
+            # One that waited for room was let in, and has not got to its place yet.
+            self._result = outcome.Value(value)
         else:
-            # Cleared first: rescheduling a task twice is an internal error of trio.
-            trio.lowlevel.reschedule(task, result)
+            trio.lowlevel.reschedule(asker, outcome.Value(value))
 
+    @trio.lowlevel.enable_ki_protection
+    def fail(self, error: BaseException) -> None:
+        """Have the asker raise `error`; the same rules as for `reply`."""
+        # Written out as in `reply`: a call more is what an ask can't afford.
+        if not self.is_wanted:
+            return
+        self.is_wanted = False
+        del self._asks[self]
+        asker, self.asker = self.asker, None
+        if asker is None:
+            self._result = outcome.Error(error)
+        else:
+            trio.lowlevel.reschedule(asker, outcome.Error(error))
+
+    @trio.lowlevel.enable_ki_protection
     async def wait_reply(self) -> object:
         """Wait for the answer; belongs to the asker."""
         if self._result is not None:
             await trio.lowlevel.cancel_shielded_checkpoint()
             return self._result.unwrap()
-        self._task = trio.lowlevel.current_task()
-        return await trio.lowlevel.wait_task_rescheduled(self._abandon)
+        self.asker = trio.lowlevel.current_task()
+        return await trio.lowlevel.wait_task_rescheduled(self.abandon)
 
-    def _abandon(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+    def abandon(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         """Let go of an asker that was cancelled; a late reply then does nothing."""
-        self._forget()
-        self._task = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def _forget(self) -> None:
         self.is_wanted = False
-        self._mailbox.forget(self)
+        del self._asks[self]
+        self.asker = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 @attrs.frozen(kw_only=True)
@@ -120,18 +137,47 @@ class MailboxStatistics:
 
 
 class Mailbox:
-    """The mailbox of one actor. Anybody sends; one task, the actor's, receives."""
+    """The mailbox of one actor. Anybody sends; one task, the actor's, receives.
+
+    The receiver parks once, outside of both channels, and whoever puts something in wakes it:
+    that costs one step for a batch, and an order needs no channel of work to get through.
+    """
+
+    __slots__ = (
+        "_asks",
+        "_capacity",
+        "_closed",
+        "_counted",
+        "_dead_letters",
+        "_orders",
+        "_receive_order",
+        "_receive_work",
+        "_receiver",
+        "_send_order",
+        "_send_work",
+        "owner",
+    )
 
     def __init__(self, owner: str, *, capacity: int) -> None:
         self.owner = owner
         self._capacity = capacity
         self._send_work, self._receive_work = trio.open_memory_channel[Envelope](capacity)
-        self._send_order, self._receive_order = trio.open_memory_channel[Envelope](ORDERS_MAX)
+        # Made with the first order: a channel is 2 KB, and most of ten thousand actors get none.
+        self._send_order: trio.MemorySendChannel[Envelope] | None = None
+        self._receive_order: trio.MemoryReceiveChannel[Envelope] | None = None
+        self._counted = 0
+        """Work that waits, but for what a sender that waited for room has not counted yet.
+
+        So it never says more than there is, and asking the empty channel costs an exception.
+        """
+        self._orders = 0
+        """Orders that wait; exact, since an order never waits for room."""
         self._asks: dict[Envelope, None] = {}
-        self._sleep: trio.CancelScope | None = None
+        self._receiver: trio.lowlevel.Task | None = None
         self._closed: ActorDownError | None = None
         self._dead_letters = 0
 
+    @trio.lowlevel.enable_ki_protection
     async def ask(self, message: Request[Reply]) -> Reply:
         """Send a message and wait for its reply; waits for room as well.
 
@@ -141,17 +187,30 @@ class Mailbox:
             ActorDownError: the actor is gone, or went before it answered.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        envelope = Envelope(message, self, is_asked=True)
-        self._asks[envelope] = None
+        asks = self._asks
+        envelope = Envelope(message, asks)
+        asks[envelope] = None
         try:
             self._send_work.send_nowait(envelope)
         except trio.WouldBlock:
-            await self._send(self._send_work, envelope)
+            await self._wait_for_room(envelope)
+            self._counted += 1
+            self._wake()
+            return cast("Reply", await envelope.wait_reply())
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.forget(envelope)
+            del asks[envelope]
             raise self._down() from None
-        return cast("Reply", await envelope.wait_reply())
+        self._counted += 1
+        receiver = self._receiver
+        if receiver is not None:
+            self._receiver = None
+            trio.lowlevel.reschedule(receiver)
+        # Nobody can have answered yet: no other task has had a turn.
+        envelope.asker = trio.lowlevel.current_task()
+        reply: Reply = await trio.lowlevel.wait_task_rescheduled(envelope.abandon)
+        return reply
 
+    @trio.lowlevel.enable_ki_protection
     async def order(self, message: Request[Reply]) -> Reply:
         """Send a message by the lane that work can't fill, and wait for its reply.
 
@@ -159,11 +218,12 @@ class Mailbox:
             ActorDownError: the actor is gone, or went before it answered.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        envelope = Envelope(message, self, is_asked=True)
+        envelope = Envelope(message, self._asks)
         self._send_order_nowait(envelope)
         self._asks[envelope] = None
         return cast("Reply", await envelope.wait_reply())
 
+    @trio.lowlevel.enable_ki_protection
     async def tell(self, message: object) -> None:
         """Send a message without waiting for an answer; waits for room.
 
@@ -172,8 +232,11 @@ class Mailbox:
         Raises:
             ActorDownError: the actor is gone.
         """
-        await self._send(self._send_work, Envelope(message, self, is_asked=False))
+        await self._wait_for_room(Envelope(message))
+        self._counted += 1
+        self._wake()
 
+    @trio.lowlevel.enable_ki_protection
     def tell_nowait(self, message: object) -> None:
         """Send a message if there is room.
 
@@ -182,12 +245,15 @@ class Mailbox:
             MailboxFullError: there is no room; nothing was sent.
         """
         try:
-            self._send_work.send_nowait(Envelope(message, self, is_asked=False))
+            self._send_work.send_nowait(Envelope(message))
         except trio.WouldBlock:
             raise MailboxFullError(f"the mailbox of {self.owner} is full") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise self._down() from None
+        self._counted += 1
+        self._wake()
 
+    @trio.lowlevel.enable_ki_protection
     def tell_order_nowait(self, message: object) -> None:
         """Send a message by the lane of orders, without waiting for an answer.
 
@@ -195,38 +261,45 @@ class Mailbox:
             ActorDownError: the actor is gone.
             MailboxFullError: more orders wait than ever should.
         """
-        self._send_order_nowait(Envelope(message, self, is_asked=False))
+        self._send_order_nowait(Envelope(message))
 
+    @trio.lowlevel.enable_ki_protection
     async def receive_batch(self, limit: int = BATCH_MAX) -> Sequence[Envelope]:
         """Wait for messages and take up to `limit` of them; orders come first.
 
         Returns an empty batch only after `finish`, when all that was accepted has been taken.
+        Cancelled, it has taken nothing.
         """
-        await trio.lowlevel.checkpoint()
-        while True:
-            batch = self._take(limit)
-            if batch or self._closed is not None:
-                return batch
-            # Only one channel can be waited for. An order ends this sleep, which can't lose a
-            # message: a memory channel hands over before the cancellation or not at all.
-            self._sleep = trio.CancelScope()
-            with self._sleep:
-                try:
-                    first = await self._receive_work.receive()
-                except trio.EndOfChannel:
-                    continue
-                finally:
-                    self._sleep = None
-                return [*self._take_orders(limit), first, *self._take_work(limit - 1)]
+        if self._counted or self._orders or self._closed is not None:
+            await trio.lowlevel.checkpoint()
+        else:
+            if self._receiver is not None:
+                raise trio.BusyResourceError(f"two tasks receive from {self.owner}")
+            self._receiver = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+        # From here on nothing waits, so that what is taken is also returned.
+        if self._closed is not None or self._orders:
+            return self._take(limit)
+        receive = self._receive_work.receive_nowait
+        count = self._counted
+        if count == 1:
+            self._counted = 0
+            return [receive()]
+        count = min(count, limit)
+        self._counted -= count
+        return [receive() for _ in range(count)]
 
+    @trio.lowlevel.enable_ki_protection
     def finish(self, why: str) -> None:
         """Take no more messages; what was accepted is still received."""
         if self._closed is None:
             self._closed = ActorDownError(self.owner, why)
             self._send_work.close()
-            self._send_order.close()
+            if self._send_order is not None:
+                self._send_order.close()
             self._wake()
 
+    @trio.lowlevel.enable_ki_protection
     def close(self, why: str) -> int:
         """End the mailbox with its actor: every asker learns it at once.
 
@@ -234,10 +307,11 @@ class Mailbox:
         """
         self.finish(why)
         for envelope in self._take(self._capacity + ORDERS_MAX):
-            if not envelope.is_wanted:
+            if not envelope.is_asked:
                 self._dead_letters += 1
         self._receive_work.close()
-        self._receive_order.close()
+        if self._receive_order is not None:
+            self._receive_order.close()
         for envelope in list(self._asks):
             envelope.fail(self._down())
         return self._dead_letters
@@ -246,60 +320,64 @@ class Mailbox:
         """Return a look at it as it is now."""
         return MailboxStatistics(
             waiting=self._send_work.statistics().current_buffer_used,
-            orders=self._send_order.statistics().current_buffer_used,
+            orders=self._orders,
             capacity=self._capacity,
             asks=len(self._asks),
             dead_letters=self._dead_letters,
         )
-
-    def forget(self, envelope: Envelope) -> None:
-        """Drop an asker that was answered or has gone."""
-        self._asks.pop(envelope, None)
 
     def _down(self) -> ActorDownError:
         # A fresh one each time: an exception that several tasks raise gathers all their tracebacks.
         return ActorDownError(self.owner, self._closed.why if self._closed else "it ended")
 
     def _send_order_nowait(self, envelope: Envelope) -> None:
+        if self._closed is not None:
+            raise self._down()
+        if self._send_order is None:
+            self._send_order, self._receive_order = trio.open_memory_channel[Envelope](ORDERS_MAX)
         try:
             self._send_order.send_nowait(envelope)
         except trio.WouldBlock:
             raise MailboxFullError(f"too many orders wait for {self.owner}") from None
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise self._down() from None
+        self._orders += 1
         self._wake()
 
-    async def _send(self, channel: trio.MemorySendChannel[Envelope], envelope: Envelope) -> None:
+    async def _wait_for_room(self, envelope: Envelope) -> None:
         try:
-            await channel.send(envelope)
+            await self._send_work.send(envelope)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.forget(envelope)
+            self._asks.pop(envelope, None)
             raise self._down() from None
         except BaseException:
             # Cancelled, so it was not sent: memory channels do either.
-            self.forget(envelope)
+            self._asks.pop(envelope, None)
             raise
 
     def _wake(self) -> None:
-        if self._sleep is not None:
-            self._sleep.cancel()
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            trio.lowlevel.reschedule(receiver)
+
+    def _stop_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._receiver = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def _take(self, limit: int) -> list[Envelope]:
-        orders = self._take_orders(limit)
-        return orders + self._take_work(limit - len(orders))
-
-    def _take_orders(self, limit: int) -> list[Envelope]:
-        return _drain(self._receive_order, limit)
-
-    def _take_work(self, limit: int) -> list[Envelope]:
-        return _drain(self._receive_work, limit)
-
-
-def _drain(channel: trio.MemoryReceiveChannel[Envelope], limit: int) -> list[Envelope]:
-    taken: list[Envelope] = []
-    try:
-        while len(taken) < limit:
-            taken.append(channel.receive_nowait())
-    except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
-        pass
-    return taken
+        """Take what there is, orders first."""
+        taken: list[Envelope] = []
+        if self._receive_order is not None:
+            while self._orders and len(taken) < limit:
+                self._orders -= 1
+                taken.append(self._receive_order.receive_nowait())
+        if self._closed is None:
+            while self._counted and len(taken) < limit:
+                self._counted -= 1
+                taken.append(self._receive_work.receive_nowait())
+            return taken
+        # Nobody counts any more, and whoever still waited for room was sent away.
+        try:
+            while len(taken) < limit:
+                taken.append(self._receive_work.receive_nowait())
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            self._counted = 0
+        return taken
