@@ -17,6 +17,8 @@ from sigil_actors.runtime.host_calls import HostFunction
 from sigil_actors.runtime.manager import Manager
 from sigil_actors.runtime.runtime import Parts, Runtime, run_runtime
 from sigil_actors.runtime.settings import RuntimeSettings
+from sigil_actors.storage.approvals_file import FileApprovalStore
+from sigil_actors.storage.memory_approvals import MemoryApprovalStore
 from sigil_actors.storage.sqlite_kv import open_sqlite_kv
 from sigil_actors.storage.state_folder import open_state_folder
 
@@ -71,11 +73,16 @@ async def open_runtime(
         chosen = _default_tiers() if tiers is None else tiers
         parts = Parts(
             enforcer=enforcer,
-            manager=Manager(None if plugins_dir is None else Path(plugins_dir), enforcer),
+            manager=Manager(None if plugins_dir is None else Path(plugins_dir), None),
             definitions=[_definition(given, configs or {}) for given in manifests],
             tiers={tier.kind: tier for tier in chosen},
             snapshots=state.snapshots,
             kv=kv,
+            approvals=(
+                MemoryApprovalStore()
+                if state.approvals is None
+                else FileApprovalStore(state.approvals)
+            ),
             host_functions=host_functions or {},
             configs=configs or {},
             settings=settings,
@@ -101,6 +108,7 @@ def _definition(
             folder=given.folder,
             config=configs.get(given.manifest.name, NO_CONFIG),
             manifest_sha256=given.manifest_sha256,
+            is_from_folder=True,
         )
     manifest, folder = given
     return Definition(

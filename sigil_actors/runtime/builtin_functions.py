@@ -42,12 +42,12 @@ class PayloadError(PluginCallError):
 
 @attrs.frozen(kw_only=True)
 class BuiltinFunctions:
-    """The built-in functions; the callables tell about a plugin by its name."""
+    """The built-in functions; the callables tell about a plugin's generation."""
 
     kv: KvStore
-    kv_enabled: Callable[[str], bool]
+    kv_enabled: Callable[[str, int], bool]
     kv_bytes_per_plugin: int
-    config: Callable[[str], JsonObject]
+    config: Callable[[str, int], JsonObject]
     write_log: LogWriter
 
     def table(self) -> Mapping[str, HostFunction]:
@@ -90,7 +90,7 @@ class BuiltinFunctions:
         return _answer({"keys": list(keys)})
 
     async def _config_read_self(self, call: HostCall) -> bytes:
-        return _answer(self.config(call.plugin))
+        return _answer(self.config(call.plugin, call.generation))
 
     async def _log_write(self, call: HostCall) -> bytes:
         payload = _payload(call)
@@ -101,7 +101,7 @@ class BuiltinFunctions:
         return _answer({})
 
     def _scope(self, call: HostCall) -> KvScope:
-        if not self.kv_enabled(call.plugin):
+        if not self.kv_enabled(call.plugin, call.generation):
             raise PayloadError(
                 call.plugin,
                 "it has no key-value storage",

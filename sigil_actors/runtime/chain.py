@@ -4,8 +4,8 @@ A chain knows which plugins it went through and when its first call began. That 
 back from waiting for themselves, and lets a drain finish what had begun before it.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 
 import attrs
 import trio
@@ -72,6 +72,20 @@ class Turns:
             await self._wait_turn(chain, self._at_once)
         try:
             yield
+        finally:
+            self._leave(chain)
+
+    @contextmanager
+    def take_if_free(self) -> Generator[bool]:
+        """Keep a turn for the block if one is free; tells whether it was."""
+        is_free = self._at_once is None or (len(self._inside) < self._at_once and not self._queue)
+        if self._at_once is None or not is_free:
+            yield is_free
+            return
+        chain = Chain(0)
+        self._inside[chain] = None
+        try:
+            yield True
         finally:
             self._leave(chain)
 

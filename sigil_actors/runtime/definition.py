@@ -24,6 +24,8 @@ class Definition:
     """Its configuration; may hold secrets."""
     manifest_sha256: str = ""
     """Of the manifest's text, as 64 hex digits."""
+    is_from_folder: bool = False
+    """Whether the manifest was read from the folder, rather than given by the application."""
 
     @property
     def name(self) -> str:

@@ -94,7 +94,7 @@ def read_plugin(folder: Path, *, tiers: Sequence[str] = ()) -> Found | Discovery
     file = folder / MANIFEST_NAME
     shown = escape_text(str(file), limit=1000)
     try:
-        text = _read(file)
+        text = read_manifest(file)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -112,20 +112,35 @@ _READABLE = "Make it readable for the user who runs the host"
 def _folders(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
         return sorted(
-            entry.name
-            for entry in entries
-            if entry.is_dir(follow_symlinks=True) and not entry.name.startswith(".")
+            entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry)
         )
 
 
-def _read(file: Path) -> bytes:
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=True)
+    except OSError:  # a link to itself is no folder, and no reason to find nothing at all
+        return False
+
+
+def read_manifest(file: Path) -> bytes:
+    """Return a manifest's bytes, one more than allowed at most. Blocks.
+
+    Raises:
+        OSError: it can't be read, or isn't a regular file.
+    """
     # Neither following a link out of the folder nor waiting for a pipe's other end.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(file, flags), "rb") as reader:
-        if not stat.S_ISREG(os.fstat(reader.fileno()).st_mode):
+    descriptor = os.open(file, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError("it is not a regular file")
-        # One byte more than allowed, so that the parser sees that it is too long.
-        return reader.read(MANIFEST_BYTES_MAX + 1)
+        # Not before: of a folder it raises, and leaves the descriptor open.
+        with os.fdopen(descriptor, "rb", closefd=False) as reader:
+            # One byte more than allowed, so that the parser sees that it is too long.
+            return reader.read(MANIFEST_BYTES_MAX + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _problem(file: str, what: str, remedy: str, *, plugin: str = "") -> DiscoveryProblem:

@@ -20,21 +20,13 @@ from sigil_actors.core.audit_entry import AuditEntry
 from sigil_actors.core.capability import CapabilitySet
 from sigil_actors.core.explanation import Explanation, explain
 from sigil_actors.core.json_value import JsonObject
-from sigil_actors.core.policy import (
-    INVALID_REQUEST,
-    NOT_REGISTERED,
-    CheckRequest,
-    Decision,
-    DenyReason,
-    Matched,
-    Policy,
-    Verdict,
-    is_plugin_name,
-)
+from sigil_actors.core.policy import CheckRequest, Decision, DenyReason, Matched, Verdict
 from sigil_actors.errors import AuditUnavailableError, CapabilityDeniedError
 from sigil_actors.ports.audit_store import AuditStore
 from sigil_actors.ports.wall_clock import WallClock
 from sigil_actors.runtime.clock import SystemClock
+from sigil_actors.runtime.registry import Registration, Registry
+from sigil_actors.runtime.tree import NodeKind, TreeNode
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +35,6 @@ COMMIT_MAX = 512
 
 OUTCOMES_MAX = 4096
 """Entries that nobody waits for. What is more is counted, and the count is written."""
-
-POLICIES_MAX = 256
-"""Compiled policies that are kept: plugins times workspaces times users that are at work.
-
-Each remembers up to 4,096 decisions, so this is what bounds the memory.
-"""
 
 REOPEN_FIRST_S = 0.1
 REOPEN_MAX_S = 5.0
@@ -59,14 +45,6 @@ GIVE_UP_S = 2.0
 
 FINISH_S = 10.0
 """How long a stopping enforcer may go on storing what it has accepted."""
-
-
-@attrs.frozen
-class Registration:
-    """What one generation of a plugin may do at most."""
-
-    allow: CapabilitySet
-    deny: CapabilitySet
 
 
 @attrs.frozen(eq=False)
@@ -112,72 +90,6 @@ _WAKE = object()
 _NO_DETAILS: JsonObject = {}
 
 
-class Registry:
-    """Which plugins are registered, with which sets, and the policies compiled from them."""
-
-    def __init__(self) -> None:
-        self._plugins: dict[str, dict[int | None, Registration]] = {}
-        self._policies: dict[tuple[str, int | None, CapabilitySet, CapabilitySet], Policy] = {}
-
-    def put(self, name: str, generation: int | None, registration: Registration | None) -> None:
-        """Replace, add or (None) remove a registration. It counts from the next check on."""
-        generations = self._plugins.setdefault(name, {})
-        generations.pop(generation, None)  # so that a replaced one becomes the newest
-        if registration is not None:
-            generations[generation] = registration
-        elif generation is None:
-            generations.clear()
-        if not generations:
-            del self._plugins[name]
-        self._policies = {key: kept for key, kept in self._policies.items() if key[0] != name}
-
-    def find(self, name: str, generation: int | None) -> Registration | None:
-        """Return what was registered under that name and generation; None means the newest."""
-        generations = self._plugins.get(name)
-        if generations is None:
-            return None
-        if generation is None:
-            return next(reversed(generations.values()))
-        return generations.get(generation)
-
-    def decide(self, request: CheckRequest) -> Verdict:
-        """Decide. Anything unexpected is a denial."""
-        try:
-            return self._policy(request).decide(request.capability)
-        except _NotRegisteredError:
-            return NOT_REGISTERED if is_plugin_name(request.plugin) else INVALID_REQUEST
-        except Exception:  # the check itself failed, and must not fail open
-            logger.exception("a check failed; denied")
-            return INVALID_REQUEST
-
-    def _policy(self, request: CheckRequest) -> Policy:
-        key = (
-            request.plugin,
-            request.generation,
-            request.workspace_allow,
-            request.user_permissions,
-        )
-        policy = self._policies.get(key)
-        if policy is None:
-            registration = self.find(request.plugin, request.generation)
-            if registration is None:
-                raise _NotRegisteredError
-            policy = Policy(
-                registration.allow,
-                registration.deny,
-                request.workspace_allow,
-                request.user_permissions,
-            )
-            if len(self._policies) >= POLICIES_MAX:
-                self._policies.pop(next(iter(self._policies)))
-            self._policies[key] = policy
-        return policy
-
-
-class _NotRegisteredError(Exception):
-    pass
-
-
 class Enforcer:
     """The one that decides. Made by `open_enforcer` or `open_runtime`, never by hand."""
 
@@ -198,6 +110,8 @@ class Enforcer:
         self._outcomes_lost = 0
         self._missed = 0
         self._pause_s = REOPEN_FIRST_S
+        self._last_failure = ""
+        """Why everything is denied now; empty where the store takes entries."""
         self._woken = False
         self._give_up_at = math.inf
 
@@ -227,6 +141,16 @@ class Enforcer:
                 decision=decision,
             )
         return decision
+
+    def node(self) -> TreeNode:
+        """Return its place in the tree."""
+        return TreeNode(
+            name="enforcer",
+            kind=NodeKind.ACTOR,
+            state="refusing" if self._last_failure else "running",
+            mailbox=self._mailbox.statistics(),
+            last_error=self._last_failure,
+        )
 
     def explain(self, request: CheckRequest) -> Explanation:
         """Decide without auditing, and say why, set by set."""
@@ -314,6 +238,7 @@ class Enforcer:
 
     async def _refuse(self, failure: AuditUnavailableError) -> bool:
         """Deny what comes until it is time to open the store again; tell whether to go on."""
+        self._last_failure = failure.what
         logger.warning("the audit log is unavailable, so everything is denied: %s", failure)
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, REOPEN_MAX_S)
         with trio.move_on_after(pause_s) as pause:
@@ -393,6 +318,7 @@ class Enforcer:
                 one.envelope.fail(_unavailable(failure))
             return failure
         self._pause_s = REOPEN_FIRST_S
+        self._last_failure = ""
         self._missed = 0
         self._outcomes_lost -= min(self._outcomes_lost, missed)
         for one, entry in zip(waiting, stored[first:], strict=False):

@@ -48,6 +48,8 @@ class HostCall:
     """The session of the call that this serves; None where the plugin acts by itself."""
     workspace_id: str = ""
     """Whose workspace it acts in: the session's, or that of the background session."""
+    generation: int = 0
+    """Of the instance that calls; in a swap, two of them live."""
 
 
 HostFunction = Callable[[HostCall], Awaitable[bytes]]
@@ -128,6 +130,7 @@ class InstanceHost:
                 payload=payload,
                 session=session,
                 workspace_id=caller.workspace_id,
+                generation=self._generation,
             )
             answer = await self._run(function, call)
         if len(answer) > PAYLOAD_BYTES_MAX:

@@ -6,9 +6,9 @@ Everything that the instance holds (its snapshot, its registration, its tier's s
 
 import hashlib
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from typing import NoReturn
 
 import attrs
 import trio
@@ -16,7 +16,7 @@ import trio
 from sigil_actors.actors.mailbox import ActorDownError
 from sigil_actors.actors.nursery import open_bare_nursery
 from sigil_actors.core.audit_entry import AuditEntry
-from sigil_actors.core.calls import HealthStatus
+from sigil_actors.core.calls import Health, HealthStatus
 from sigil_actors.core.execution import RegisteredExecution
 from sigil_actors.core.json_schema import SchemaValidator
 from sigil_actors.core.json_value import JsonValue
@@ -34,17 +34,27 @@ from sigil_actors.runtime.call_tokens import CallTokens
 from sigil_actors.runtime.chain import Turns, Waits
 from sigil_actors.runtime.definition import Definition
 from sigil_actors.runtime.enforcer import Enforcer
+from sigil_actors.runtime.events import Events
 from sigil_actors.runtime.instance import Instance, check_tools
 from sigil_actors.runtime.plugin_log import PluginLog
 from sigil_actors.runtime.settings import RuntimeSettings
-from sigil_actors.runtime.snapshot import open_snapshot
 from sigil_actors.runtime.stop_order import StopKind, StopOrder
+from sigil_actors.runtime.version import Version
 
 LEAVE_S = 1.0
 """What callers get to leave an instance after it was ended under them, before its tier closes."""
 
 RECORDED_CHARACTERS_MAX = 1000
 """Of the patterns that a registration's entry spells out."""
+
+HEALTH_S = 5.0
+"""What an answer to a health check may take at most; a shorter interval is the bound itself."""
+
+HEALTH_INTERVAL_MIN_S = 0.1
+"""The shortest interval that is kept to; more often is work for nothing."""
+
+HEALTH_MISSES_MAX = 3
+"""Health checks without an answer that count as a crash."""
 
 SHUTDOWN_S = 2.0
 """What a plugin gets at most to answer its shutdown call; a guest that is stuck has no say."""
@@ -57,9 +67,11 @@ class LifeServices:
     settings: RuntimeSettings
     enforcer: Enforcer
     tiers: Mapping[str, Tier]
-    snapshots: Callable[[], Path]
-    """Tells the folder in which snapshots are made."""
     waits: Waits
+    events: Events
+    new_version: Callable[[Definition], Version]
+    wait_for: Callable[[Definition, Callable[[str, str], None]], Awaitable[None]]
+    """Waits until what a plugin depends on runs; see `PluginSet.wait_for`."""
     host_of: Callable[[str, int, CallTokens], HostFunctions]
     """Makes the way back for one instance: plugin, generation, its tokens."""
 
@@ -69,21 +81,24 @@ class InstanceLife:
 
     def __init__(
         self,
-        definition: Definition,
+        version: Version,
         state: PluginInstance,
         services: LifeServices,
         *,
         order: StopOrder,
         log: PluginLog,
         on_change: Callable[[str], None],
+        on_health: Callable[[Health], None],
     ) -> None:
-        self._definition = definition
-        self._manifest = definition.manifest
+        self._version = version
+        self._definition = version.definition
+        self._manifest = version.definition.manifest
         self._state = state
         self._services = services
         self._order = order
         self._log = log
         self._on_change = on_change
+        self._on_health = on_health
         self.gate = Gate()
 
     async def run(self, ready: Callable[[Instance], None]) -> None:
@@ -156,12 +171,13 @@ class InstanceLife:
         name, generation = self._definition.name, self._state.generation
         tier = self._tier()
         tokens = CallTokens()
-        async with self._files() as (folder, digest), self._registered(digest):
+        files = await self._version.prepare()
+        async with self._registered(files.digest):
             launch = Launch(
                 plugin=name,
                 generation=generation,
                 manifest=self._manifest,
-                folder=folder,
+                folder=files.folder,
                 host=self._services.host_of(name, generation, tokens),
                 log=self._log,
             )
@@ -172,7 +188,9 @@ class InstanceLife:
                     raise PluginStartError(
                         name, f"says that it is unhealthy: {health.message or 'no reason'}"
                     )
+                self._on_health(health)
                 tools = check_tools(name, await session.describe())
+                await self._version.accept()
                 yield Instance(
                     plugin=name,
                     generation=generation,
@@ -199,20 +217,6 @@ class InstanceLife:
                 remedy=f"It has: {has}",
             )
         return tier
-
-    @asynccontextmanager
-    async def _files(self) -> AsyncGenerator[tuple[Path | None, str]]:
-        if self._definition.folder is None:
-            yield None, ""
-            return
-        async with open_snapshot(
-            self._definition.name,
-            self._definition.folder,
-            into=self._services.snapshots(),
-            bytes_max=self._services.settings.snapshot_bytes,
-            files_max=self._services.settings.snapshot_files,
-        ) as snapshot:
-            yield snapshot.folder, snapshot.digest
 
     @asynccontextmanager
     async def _registered(self, digest: str) -> AsyncGenerator[None]:
@@ -251,6 +255,7 @@ class InstanceLife:
         """Let callers in until the end is ordered, then drain; raises when it ends by itself."""
         async with open_bare_nursery() as nursery:
             nursery.start_soon(self._fail_when_ended, instance)
+            nursery.start_soon(self._watch_health, instance)
             await self._order.wait()
             self._enter(PluginState.DRAINING)
             await self._drain()
@@ -267,6 +272,41 @@ class InstanceLife:
         end = await instance.session.wait_ended()
         self.gate.end(_for_callers(self._definition.name, end.error, end.last_words))
         raise end.error
+
+    async def _watch_health(self, instance: Instance) -> None:
+        """Ask how it is from time to time; raises when it says, or shows, that it is unwell."""
+        interval_s = max(self._manifest.lifecycle.health_interval, HEALTH_INTERVAL_MIN_S)
+        misses = 0
+        while True:
+            await trio.sleep(interval_s)
+            with instance.turns.take_if_free() as is_free:
+                if not is_free:
+                    # It is busy with calls, which have bounds of their own.
+                    continue
+                health = await self._ask_health(instance, min(interval_s, HEALTH_S))
+            if health is None:
+                misses += 1
+                if misses >= HEALTH_MISSES_MAX:
+                    self._fail(f"didn't answer {misses} health checks in a row")
+                continue
+            misses = 0
+            self._on_health(health)
+            if health.status is HealthStatus.UNHEALTHY:
+                self._fail(f"says that it is unhealthy: {health.message or 'no reason'}")
+
+    async def _ask_health(self, instance: Instance, bound_s: float) -> Health | None:
+        """Return its answer, or None where it gave none in time."""
+        with trio.move_on_after(bound_s):
+            try:
+                return await instance.session.health()
+            except SigilError:
+                return None
+        return None
+
+    def _fail(self, what: str) -> NoReturn:
+        error = PluginCrashedError(self._definition.name, what, last_words=self._log.last_words)
+        self.gate.end(error)
+        raise error
 
     async def _drain(self) -> None:
         """Wait until nobody is in it, as long as the order allows."""

@@ -15,8 +15,12 @@ from sigil_actors.runtime.enforcer import Enforcer
 class Manager:
     """Knows the plugins of one folder. Made by `open_manager`, or by `open_runtime`."""
 
-    def __init__(self, plugins_dir: Path | None, enforcer: Enforcer) -> None:
-        self._plugins_dir = plugins_dir
+    def __init__(self, plugins_dir: Path | None, enforcer: Enforcer | None) -> None:
+        """Make one that registers what it finds with `enforcer`, if it is given one.
+
+        A runtime's doesn't: there, what may run is registered when it does.
+        """
+        self.plugins_dir = plugins_dir
         self._enforcer = enforcer
         self._discovery = Discovery(found=(), problems=())
 
@@ -26,17 +30,21 @@ class Manager:
         What was registered by an earlier look and is gone now is registered no longer.
         """
         before = {one.manifest.name for one in self._discovery.found}
-        if self._plugins_dir is not None:
-            self._discovery = await discover(self._plugins_dir)
+        if self.plugins_dir is not None:
+            self._discovery = await discover(self.plugins_dir)
+        if self._enforcer is not None:
+            await self._register(self._enforcer, before)
+        return self.list()
+
+    async def _register(self, enforcer: Enforcer, before: set[str]) -> None:
         for one in self._discovery.found:
             manifest = one.manifest
-            await self._enforcer.register_plugin(
+            await enforcer.register_plugin(
                 manifest.name, manifest.capabilities, manifest.deny_capabilities
             )
             before.discard(manifest.name)
         for gone in sorted(before):
-            await self._enforcer.unregister_plugin(gone)
-        return self.list()
+            await enforcer.unregister_plugin(gone)
 
     @property
     def problems(self) -> tuple[DiscoveryProblem, ...]:

@@ -4,19 +4,23 @@ import logging
 import math
 import random
 import secrets
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import attrs
 import trio
 
 from sigil_actors.actors.nursery import open_bare_nursery
+from sigil_actors.core.approvals import with_approved
+from sigil_actors.core.audit_entry import AuditEntry
 from sigil_actors.core.capability import CapabilitySet
 from sigil_actors.core.explanation import Explanation
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.policy import CheckRequest
+from sigil_actors.core.text import escape_text
 from sigil_actors.errors import PluginStartError
+from sigil_actors.ports.approval_store import ApprovalStore
 from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.ports.kv_store import KvStore
 from sigil_actors.ports.tier import Tier
@@ -27,20 +31,32 @@ from sigil_actors.runtime.chain import Chain, Waits
 from sigil_actors.runtime.definition import NO_CONFIG, Definition
 from sigil_actors.runtime.discovery import DiscoveryProblem, Found, read_plugin
 from sigil_actors.runtime.enforcer import Enforcer
+from sigil_actors.runtime.events import EventKind, Events, EventStream
+from sigil_actors.runtime.folder_watch import FolderWatch
 from sigil_actors.runtime.host_bounds import HostBounds
 from sigil_actors.runtime.host_calls import HostFunction, HostFunctionTable, InstanceHost
 from sigil_actors.runtime.instance_life import LifeServices
-from sigil_actors.runtime.manager import Manager, not_found
+from sigil_actors.runtime.manager import Manager
 from sigil_actors.runtime.plugin_actor import PluginActor
+from sigil_actors.runtime.plugin_set import PluginSet, check_definitions
+from sigil_actors.runtime.rescan import Rescan, RescanResult, RescanWord
 from sigil_actors.runtime.session import Admitted, Session
 from sigil_actors.runtime.settings import RuntimeSettings
 from sigil_actors.runtime.status import PluginStatus
 from sigil_actors.runtime.stop_order import StopKind
+from sigil_actors.runtime.tree import NodeKind, TreeNode
+from sigil_actors.runtime.version import Version
 
 logger = logging.getLogger(__name__)
 
 FAST_STOP_S = 5.0
 """What a runtime that is left by an error or a cancel takes at most to end its plugins."""
+
+CHANGED_CHARACTERS_MAX = 500
+"""Of the names of changed folders in a line of the log."""
+
+DIFFERENCES_RECORDED_MAX = 32
+"""Of what an approval's entry spells out; the hash of the snapshot stands for all of it."""
 
 LAST_RESORT_S = 5.0
 """What comes on top of the grace of a stop: shutting down, leaving the tier, removing files."""
@@ -56,7 +72,9 @@ class Parts:
     """Plugins that were given in code, besides those that the manager finds."""
     tiers: Mapping[str, Tier]
     snapshots: Callable[[], Path]
+    """Tells the folder in which snapshots are made."""
     kv: KvStore
+    approvals: ApprovalStore
     host_functions: Mapping[str, HostFunction]
     configs: Mapping[str, JsonObject]
     settings: RuntimeSettings
@@ -68,7 +86,6 @@ class Runtime:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._actors: dict[str, PluginActor] = {}
         self._calls = 0
         self._bounds: dict[str, HostBounds] = {}
         self._scope = trio.CancelScope()
@@ -85,20 +102,29 @@ class Runtime:
             session_id="",
             actor="background",
         )
+        self._events = Events(parts.enforcer.clock)
+        self._plugins = PluginSet(self._new_actor, stop_s=parts.settings.stop_grace_s)
+        self._rescan = Rescan(parts.manager, self._plugins, self._events, define=self._definition)
         builtin = BuiltinFunctions(
             kv=parts.kv,
-            kv_enabled=lambda name: self._actor(name).definition.manifest.storage.kv,
+            kv_enabled=lambda name, generation: (
+                self._plugins.get(name).definition_of(generation).manifest.storage.kv
+            ),
             kv_bytes_per_plugin=parts.settings.kv_bytes_per_plugin,
-            config=lambda name: self._actor(name).definition.config,
-            write_log=lambda name, level, text: self._actor(name).log(level, text),
+            config=lambda name, generation: (
+                self._plugins.get(name).definition_of(generation).config
+            ),
+            write_log=lambda name, level, text: self._plugins.get(name).log(level, text),
         )
         self._functions = HostFunctionTable(parts.host_functions).joined(builtin.table())
         self._services = LifeServices(
             settings=parts.settings,
             enforcer=parts.enforcer,
             tiers=parts.tiers,
-            snapshots=parts.snapshots,
             waits=Waits(),
+            events=self._events,
+            new_version=self._new_version,
+            wait_for=self._plugins.wait_for,
             host_of=self._host_of,
         )
 
@@ -136,7 +162,7 @@ class Runtime:
 
     def list(self) -> tuple[PluginStatus, ...]:
         """Return all plugins by name."""
-        return tuple(self._actors[name].status() for name in sorted(self._actors))
+        return tuple(self._plugins.get(name).status() for name in self._plugins.names())
 
     def get(self, name: str) -> PluginStatus:
         """Return one plugin.
@@ -144,7 +170,7 @@ class Runtime:
         Raises:
             PluginNotFoundError: there is none of that name.
         """
-        return self._actor(name).status()
+        return self._plugins.get(name).status()
 
     @property
     def problems(self) -> tuple[DiscoveryProblem, ...]:
@@ -162,17 +188,21 @@ class Runtime:
             PluginNotFoundError: there is none of that name.
             PluginUnavailableError: it is down, and nobody is going to start it.
         """
-        await self._actor(name).wait_until_running()
+        await self._plugins.get(name).wait_until_running()
 
     async def start(self, name: str) -> None:
-        """Start a plugin that is stopped or quarantined; returns when it runs.
+        """Start a plugin that is stopped or quarantined, from its folder as it is now.
+
+        Returns when it runs.
 
         Raises:
             PluginNotFoundError: there is none of that name.
-            PluginStartError: it didn't come up.
+            PluginHeldError: it asks for more than the version before.
+            PluginStartError: it didn't come up, or its folder can't be used.
         """
-        actor = self._actor(name)
-        await actor.start(actor.definition)
+        actor = self._plugins.get(name)
+        definition = actor.definition if actor.is_running else await self._read_again(actor)
+        await actor.start(definition)
 
     async def drain(self, name: str) -> None:
         """Let a plugin finish its calls, take no more, and stop it.
@@ -180,7 +210,7 @@ class Runtime:
         Raises:
             PluginNotFoundError: there is none of that name.
         """
-        await self._actor(name).stop(StopKind.DRAIN)
+        await self._plugins.get(name).stop(StopKind.DRAIN)
 
     async def stop(self, name: str) -> None:
         """Stop a plugin; its calls get `settings.stop_grace_s`.
@@ -188,21 +218,104 @@ class Runtime:
         Raises:
             PluginNotFoundError: there is none of that name.
         """
-        await self._actor(name).stop(StopKind.STOP)
+        await self._plugins.get(name).stop(StopKind.STOP)
 
     async def reload(self, name: str) -> None:
-        """Read a plugin's folder again, drain what runs and start what the folder holds now.
+        """Read a plugin's folder again and have what it holds now take over.
 
-        Where the folder is bad, what runs goes on running.
+        The new version is started beside the one that runs (a channel in its place), and new calls
+        go to it once it is up and healthy; the old one finishes its calls. Where the folder is bad
+        or the new version doesn't come up, what runs goes on running. Returns when the new version
+        serves; what was stopped or quarantined is started.
 
         Raises:
             PluginNotFoundError: there is none of that name.
+            PluginHeldError: it asks for more than the version before; see `approve`.
             PluginStartError: the folder can't be used, or the new version doesn't come up.
+            PluginUnavailableError: it is being stopped.
         """
-        actor = self._actor(name)
-        definition = await self._read_again(actor.definition)
-        await actor.stop(StopKind.DRAIN)
-        await actor.start(definition)
+        actor = self._plugins.get(name)
+        await actor.reload(await self._read_again(actor))
+
+    async def rescan(self) -> tuple[RescanResult, ...]:
+        """Look into the plugins folder again, and bring what runs in line with it.
+
+        What is new starts, what changed is reloaded, what is gone is drained and forgotten. Returns
+        when all of that is done, by name. A plugin whose manifest has become bad goes on running as
+        it was; see `problems`.
+        """
+        return await self._rescan.run()
+
+    async def approve(self, name: str, snapshot_sha256: str | None = None) -> None:
+        """Let the held version of a plugin run, and start it; returns when it serves.
+
+        Approved are exactly the files that were held: where the folder has changed since, it is
+        held again.
+
+        Args:
+            name: The plugin's.
+            snapshot_sha256: What was looked at, as `HeldVersion.snapshot_sha256` has it; what is
+                held now where it isn't given.
+
+        Raises:
+            PluginNotFoundError: there is none of that name.
+            PluginStartError: nothing is held, or something else; or it doesn't come up.
+            AuditUnavailableError: it can't be recorded, so nothing was approved.
+            ApprovalsUnavailableError: the approval can't be kept.
+        """
+        actor = self._plugins.get(name)
+        held = actor.held
+        if held is None or snapshot_sha256 not in (None, held.snapshot_sha256):
+            what = "nothing of it is held" if held is None else "other files of it are held"
+            raise PluginStartError(
+                name, f"can't be approved: {what}", remedy="runtime.get() tells what is held"
+            )
+        enforcer = self._parts.enforcer
+        await enforcer.record(
+            AuditEntry(
+                action="plugin_approved",
+                timestamp=enforcer.clock.now(),
+                actor="operator",
+                plugin=name,
+                result="approved",
+                details={
+                    "version": held.version,
+                    "snapshot_sha256": held.snapshot_sha256,
+                    "differences": list(held.differences[:DIFFERENCES_RECORDED_MAX]),
+                },
+            )
+        )
+        store = self._parts.approvals
+        await store.write(name, with_approved(await store.read(name), held.snapshot_sha256))
+        self._events.publish(name, EventKind.APPROVED, reason=f"version {held.version}")
+        await self.reload(name)
+
+    def tree(self) -> TreeNode:
+        """Return the supervision tree as it is now: supervisors, actors, instances."""
+        plugins = TreeNode(
+            name="plugins",
+            kind=NodeKind.SUPERVISOR,
+            state="running",
+            children=tuple(self._plugins.get(name).node() for name in self._plugins.names()),
+        )
+        manager = TreeNode(
+            name="manager",
+            kind=NodeKind.ACTOR,
+            state="looking" if self._rescan.is_under_way else "waiting",
+        )
+        return TreeNode(
+            name="runtime",
+            kind=NodeKind.SUPERVISOR,
+            state="stopping" if self._leaving.is_set() else "running",
+            children=(self._parts.enforcer.node(), manager, plugins),
+        )
+
+    def events(self) -> AbstractAsyncContextManager[EventStream]:
+        """Follow what happens: `async with runtime.events() as stream: async for event in stream`.
+
+        From the moment at which the block is entered, in order, until the runtime has ended.
+        """
+        return self._events.open_stream()
 
     # What sessions use
 
@@ -216,23 +329,15 @@ class Runtime:
         """Return the settings."""
         return self._parts.settings
 
-    @contextmanager
-    def admit(self, plugin: str, chain: Chain) -> Generator[Admitted]:
+    def admit(self, plugin: str, chain: Chain) -> AbstractAsyncContextManager[Admitted]:
         """Let a call into the running instance of a plugin for as long as the block lasts."""
-        with self._actor(plugin).admit(chain) as admitted:
-            yield admitted
+        return self._plugins.get(plugin).admit(chain)
 
     def new_chain(self) -> Chain:
         """Return a chain for a call that no other call led to."""
         return Chain(self._count_call())
 
     # Within
-
-    def _actor(self, name: str) -> PluginActor:
-        try:
-            return self._actors[name]
-        except KeyError:
-            raise not_found(name, list(self._actors)) from None
 
     def _count_call(self) -> int:
         self._calls += 1
@@ -250,9 +355,23 @@ class Runtime:
             open_session=lambda caller, chain: Session(self, caller, chain),
         )
 
-    async def _read_again(self, definition: Definition) -> Definition:
+    def _new_actor(self, definition: Definition) -> PluginActor:
+        return PluginActor(
+            definition, self._services, count_call=self._count_call, jitter=self._parts.jitter
+        )
+
+    def _new_version(self, definition: Definition) -> Version:
+        return Version(
+            definition,
+            settings=self._parts.settings,
+            snapshots=self._parts.snapshots,
+            approvals=self._parts.approvals,
+        )
+
+    async def _read_again(self, actor: PluginActor) -> Definition:
+        definition = actor.definition
         name, folder = definition.name, definition.folder
-        if folder is None:
+        if folder is None or not definition.is_from_folder:
             return definition
         read = await trio.to_thread.run_sync(
             lambda: read_plugin(folder, tiers=tuple(self._parts.tiers))
@@ -273,42 +392,59 @@ class Runtime:
             folder=found.folder,
             config=self._parts.configs.get(found.manifest.name, NO_CONFIG),
             manifest_sha256=found.manifest_sha256,
+            is_from_folder=True,
         )
 
-    async def _start_all(self, nursery: trio.Nursery) -> None:
+    async def _start_all(self) -> None:
         await self._parts.manager.discover()
         for found in self.problems:
             for problem in found.problems:
                 logger.warning("a plugin is not loaded: %s", problem.render(found.file))
         definitions = [*self._parts.definitions, *map(self._definition, self._parts.manager.found)]
+        check_definitions(definitions)
         for definition in definitions:
-            if definition.name in self._actors:
-                raise PluginStartError(
-                    definition.name,
-                    "was given in code and is in the plugins folder as well",
-                    remedy="Take out one of them",
-                )
-            actor = PluginActor(
-                definition,
-                self._services,
-                count_call=self._count_call,
-                jitter=self._parts.jitter,
-            )
-            self._actors[definition.name] = actor
-            await nursery.start(actor.run, name=f"plugin {definition.name}")
-        for actor in self._actors.values():
-            actor.start_nowait(actor.definition)
+            self._plugins.add(definition)
+        for definition in definitions:
+            self._plugins.get(definition.name).start_nowait()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `leave`; belongs to `run_runtime`."""
         with self._scope:
             async with trio.open_nursery() as nursery:
-                await self._start_all(nursery)
+                self._plugins.open(nursery)
+                watch = self._folder_watch()
+                if watch is not None:
+                    # Before the folder is read, so that no change falls between the two.
+                    await watch.look()
+                await self._start_all()
+                if watch is not None:
+                    nursery.start_soon(self._follow_folder, watch)
                 task_status.started()
                 await self._leaving.wait()
                 await self._stop_all()
                 nursery.cancel_scope.cancel()
+        self._plugins.close()
+        self._events.end()
         self._ended.set()
+
+    def _folder_watch(self) -> FolderWatch | None:
+        folder, settings = self._parts.manager.plugins_dir, self._parts.settings
+        if folder is None or not settings.watch_plugins:
+            return None
+        return FolderWatch(
+            folder, interval_s=settings.watch_interval_s, files_max=settings.snapshot_files
+        )
+
+    async def _follow_folder(self, watch: FolderWatch) -> None:
+        """Take up what changes in the plugins folder."""
+        while True:
+            changed = await watch.wait_changed()
+            names = escape_text(", ".join(sorted(changed)), limit=CHANGED_CHARACTERS_MAX)
+            logger.info("the plugins folder has changed: %s", names)
+            for result in await self._rescan.run(only_hot=True):
+                if result.what not in (RescanWord.UNCHANGED, RescanWord.SKIPPED):
+                    why = f": {result.reason}" if result.reason else ""
+                    logger.info("plugin %s: %s%s", result.plugin, result.what, why)
 
     def shield(self) -> None:
         """Have plugins end in our order from now on, and not in that of a cancellation.
@@ -321,7 +457,7 @@ class Runtime:
     def leave(self, *, orderly: bool) -> None:
         """Have `run` end: in order, draining, or else as fast as it goes."""
         self._orderly = orderly
-        bound_s = self._drain_bound_s() if orderly else FAST_STOP_S
+        bound_s = self._plugins.stop_bound_s() + LAST_RESORT_S if orderly else FAST_STOP_S
         self._scope.deadline = trio.current_time() + bound_s
         self._leaving.set()
 
@@ -341,26 +477,14 @@ class Runtime:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._kill_when_hurried)
             with trio.move_on_after(math.inf if self._orderly else FAST_STOP_S / 2) as patience:
-                await self._order_all(StopKind.DRAIN if self._orderly else StopKind.STOP)
+                await self._plugins.stop_all(StopKind.DRAIN if self._orderly else StopKind.STOP)
             nursery.cancel_scope.cancel()
         if patience.cancelled_caught:
-            await self._order_all(StopKind.KILL)
+            await self._plugins.stop_all(StopKind.KILL)
 
     async def _kill_when_hurried(self) -> None:
         await self._hurried.wait()
-        await self._order_all(StopKind.KILL)
-
-    async def _order_all(self, kind: StopKind) -> None:
-        async with trio.open_nursery() as nursery:
-            for actor in self._actors.values():
-                nursery.start_soon(actor.stop, kind)
-
-    def _drain_bound_s(self) -> float:
-        graces = [
-            actor.definition.manifest.lifecycle.graceful_shutdown_timeout
-            for actor in self._actors.values()
-        ]
-        return max([self._parts.settings.stop_grace_s, *graces]) + LAST_RESORT_S
+        await self._plugins.stop_all(StopKind.KILL)
 
 
 @asynccontextmanager

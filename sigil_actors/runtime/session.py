@@ -6,7 +6,7 @@ The embedding gateway vouches for who the caller is; plugins and remote callers 
 import json
 import math
 from collections.abc import AsyncGenerator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 import attrs
@@ -45,7 +45,7 @@ class Plugins(Protocol):
     def settings(self) -> RuntimeSettings:
         """Return the runtime's settings."""
 
-    def admit(self, plugin: str, chain: Chain) -> AbstractContextManager[Admitted]:
+    def admit(self, plugin: str, chain: Chain) -> AbstractAsyncContextManager[Admitted]:
         """Let a call into the running instance of a plugin for as long as the block lasts.
 
         Raises:
@@ -78,7 +78,7 @@ class Session:
             PluginUnavailableError: it takes no calls now.
         """
         await trio.lowlevel.checkpoint()
-        with self._plugins.admit(plugin, self._chain_into(plugin)) as admitted:
+        async with self._plugins.admit(plugin, self._chain_into(plugin)) as admitted:
             return admitted.instance.tools
 
     @asynccontextmanager
@@ -99,7 +99,7 @@ class Session:
             PluginCallError: `reentrant`; the plugin waits for this very call.
         """
         chain = self._chain_into(plugin)
-        with self._plugins.admit(plugin, chain) as admitted:
+        async with self._plugins.admit(plugin, chain) as admitted:
             instance, lease = admitted.instance, admitted.lease
             definition = instance.tool(tool)
             text = self._encode(plugin, tool, arguments)

@@ -49,21 +49,38 @@ class RuntimeSettings:
     """What a plugin's folder may hold."""
     snapshot_files: int = 50_000
     """Files that a plugin's folder may hold; a virtual environment has some 10,000."""
+    hold_widened_manifests: bool = True
+    """Whether a version that asks for more than the one before waits until somebody approves it."""
+    watch_plugins: bool = True
+    """Whether a change of the plugins folder is taken up while the runtime runs."""
+    watch_interval_s: float = 1.0
+    """Seconds between two looks at the plugins folder; a change counts once it has settled."""
+    swap_wait_s: float = 10.0
+    """Seconds that callers wait while a new version takes a channel over: it can't run beside."""
     background_session: BackgroundSession = BackgroundSession()
     """Whose host calls those outside any call are; by default nothing is allowed."""
 
     def __attrs_post_init__(self) -> None:
         for field in attrs.fields(RuntimeSettings):
             value = getattr(self, field.name)
-            if field.type is BackgroundSession:
-                is_right = isinstance(value, BackgroundSession)
-                wanted = "a BackgroundSession"
-            else:
-                # bool is an int in Python, and half a call is none.
-                kinds = (int,) if field.type is int else (int, float)
-                is_right = type(value) in kinds and 0 < value < float("inf")
-                wanted = "a whole number above 0" if field.type is int else "a number above 0"
-            if not is_right:
+            wanted = _what_is_wanted(field.type, value)
+            if wanted:
                 raise SettingsError(
                     f"the setting {field.name} is {value!r}", remedy=f"Give it {wanted}"
                 )
+
+
+def _what_is_wanted(kind: object, value: object) -> str:
+    """Return what a setting of that type has to be; empty where it is."""
+    if kind == BackgroundSession:
+        return "" if isinstance(value, BackgroundSession) else "a BackgroundSession"
+    if kind == bool:  # noqa: E721 - a value that names a type, not the type of a value
+        return "" if type(value) is bool else "True or False"
+    # bool is an int in Python, and half a call is none.
+    if type(value) is int or (kind == float and type(value) is float):  # noqa: E721 - as above
+        is_right = 0 < value < float("inf")
+    else:
+        is_right = False
+    if is_right:
+        return ""
+    return "a whole number above 0" if kind == int else "a number above 0"  # noqa: E721 - as above

@@ -51,6 +51,8 @@ class PluginStatus:
     """Why the newest version isn't what runs; empty where it is."""
     last_error: str = ""
     """How it ended by itself last; kept while it runs again."""
+    is_swapping: bool = False
+    """Whether a new version is about to take over, or an old one still finishes its calls."""
     draining_generations: tuple[int, ...] = ()
     """Earlier generations that finish their calls beside the newest."""
     usage: JsonObject = attrs.field(factory=dict)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sigil_actors.testing.runtime_checks import lease_problems as lease_problems
     from sigil_actors.testing.runtime_checks import no_task_left as no_task_left
     from sigil_actors.testing.runtime_checks import one_instance_each as one_instance_each
+    from sigil_actors.testing.runtime_checks import one_serves_each as one_serves_each
     from sigil_actors.testing.runtime_checks import settled_problems as settled_problems
     from sigil_actors.testing.runtime_checks import states_in_order as states_in_order
     from sigil_actors.testing.seed_runs import SeedRuns as SeedRuns
@@ -84,6 +85,7 @@ _HOMES = {
     "lease_problems": "sigil_actors.testing.runtime_checks",
     "no_task_left": "sigil_actors.testing.runtime_checks",
     "one_instance_each": "sigil_actors.testing.runtime_checks",
+    "one_serves_each": "sigil_actors.testing.runtime_checks",
     "settled_problems": "sigil_actors.testing.runtime_checks",
     "states_in_order": "sigil_actors.testing.runtime_checks",
     "SeedRuns": "sigil_actors.testing.seed_runs",

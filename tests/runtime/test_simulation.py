@@ -6,7 +6,7 @@
 import collections
 import math
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import attrs
 import pytest
@@ -40,6 +40,7 @@ from sigil_actors.testing import (
     log_problems,
     no_task_left,
     one_instance_each,
+    one_serves_each,
     settled_problems,
     simulate,
     states_in_order,
@@ -68,14 +69,11 @@ class Simulated:
             self.violations.append(what)
 
 
-def scripts(world: Simulated, name: str, *, at_once: int | None) -> dict[str, Script]:
+def scripts(world: Simulated, name: str) -> dict[str, Script]:
     rng = world.rng
 
     async def work(request: ExecuteRequest, host: HostFunctions) -> AsyncGenerator[str]:
         world.live[name] += 1
-        world.check(
-            at_once is None or world.live[name] <= at_once, f"{name}: too many calls at once"
-        )
         try:
             for _ in range(rng.randrange(4)):
                 match rng.randrange(14):
@@ -185,7 +183,7 @@ async def scenario(rng: random.Random) -> None:
     tier = FakeTier(
         {
             name: FakePlugin(
-                tools=scripts(world, name, at_once=at_once[name]),
+                tools=scripts(world, name),
                 calls_at_once=at_once[name],
                 start_s=3 if too_slow[name] else rng.choice([0, 0.5, 1.5]),
                 failing_starts=rng.choice([0, 0, 0, 1, 9]),
@@ -207,9 +205,10 @@ async def scenario(rng: random.Random) -> None:
     leave_by_error = rng.random() < 0.3
     cut_s = rng.choice([0.0, 0.3, 20]) * rng.random() if rng.random() < 0.3 else math.inf
     left_at = 0.0
+    swapping: list[Callable[[str], bool]] = []
     watched = after_every_step(
         calls_recorded_first(tier, lambda: memory.entries),
-        one_instance_each(tier),
+        one_instance_each(tier, swapping=lambda name: any(one(name) for one in swapping)),
         calls_within_bounds(tier),
     )
     with no_task_left(), watched, trio.move_on_after(cut_s) as cut:
@@ -221,7 +220,8 @@ async def scenario(rng: random.Random) -> None:
                 host_functions={"chain.next": next_},
                 settings=RuntimeSettings(start_timeout_s=2, call_depth=4, host_calls_per_s=50),
             ) as runtime:
-                with after_every_step(states_in_order(runtime)):
+                swapping.append(lambda name: runtime.get(name).is_swapping)
+                with after_every_step(states_in_order(runtime), one_serves_each(runtime)):
                     await live(world, runtime, tier, too_slow)
                 left_at = trio.current_time()
                 if leave_by_error:
