@@ -128,7 +128,7 @@ async def test_too_many_calls_at_once_are_found(autojump_clock: MockClock) -> No
     [
         ((1, PluginState.RUNNING), (1, PluginState.LOADING), "went from running to loading"),
         ((1, PluginState.ERROR), (1, PluginState.RUNNING), "went from error to running"),
-        ((2, PluginState.RUNNING), (1, PluginState.RUNNING), "back to generation 1 from 2"),
+        ((2, PluginState.STOPPED), (2, PluginState.DISCOVERED), "went from stopped to discovered"),
     ],
 )
 async def test_a_state_that_goes_back_is_found(
@@ -138,14 +138,15 @@ async def test_a_state_that_goes_back_is_found(
     said: str,
 ) -> None:
     async with running(FakeTier()) as runtime:
-        actor = runtime._actors["fake"]
-        real = actor._life
+        deployment = runtime._plugins.get("fake")._current
+        assert deployment is not None
+        real = deployment.life
         check = states_in_order(runtime)
-        actor._life = PluginInstance("fake", then[1], then[0])
+        deployment.life = PluginInstance("fake", then[1], then[0])
         assert check() is None
-        actor._life = PluginInstance("fake", now[1], now[0])
+        deployment.life = PluginInstance("fake", now[1], now[0])
         assert said in str(check())
-        actor._life = real
+        deployment.life = real
 
 
 async def test_a_lease_that_is_left_is_found(autojump_clock: MockClock) -> None:
