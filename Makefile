@@ -9,7 +9,7 @@ BENCH  := $(VENV)/.installed-bench
 $(shell test -x $(BIN)/python || rm -f $(STAMP) $(DEV) $(BENCH))
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check coverage format lint types docs reference bench proto examples clean
+.PHONY: help demo test sim mutants check coverage format lint types docs reference bench proto examples clean
 .NOTPARALLEL:     # two pip runs in one virtual environment get in each other's way
 .DELETE_ON_ERROR: # a virtual environment that was made only half is made anew
 help:            ## What can be made
@@ -40,6 +40,12 @@ demo: $(STAMP)   ## The whole story in a minute, on embedded defaults
 
 test: $(DEV)     ## All tests
 	$(BIN)/python -m pytest $(ARGS)
+
+sim: $(DEV)      ## Simulate the kit and the whole runtime: make sim [SEEDS=N] [SEED=K] [JOBS=2]
+	$(BIN)/python -m tests.simulations $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
+
+mutants: $(DEV)  ## Break the code in known ways and see the simulations notice: make mutants [ONLY=NAME] [SEEDS=N] [JOBS=2]
+	$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
 
 coverage: $(DEV) ## All tests, with what they miss; the core has to be whole
 	$(BIN)/python -m coverage run -m pytest $(ARGS)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from sigil_actors.testing.runtime_checks import one_serves_each as one_serves_each
     from sigil_actors.testing.runtime_checks import settled_problems as settled_problems
     from sigil_actors.testing.runtime_checks import states_in_order as states_in_order
+    from sigil_actors.testing.runtime_checks import status_problems as status_problems
     from sigil_actors.testing.seed_runs import SeedRuns as SeedRuns
     from sigil_actors.testing.simulation import Scenario as Scenario
     from sigil_actors.testing.simulation import StuckError as StuckError
@@ -88,6 +89,7 @@ _HOMES = {
     "one_serves_each": "sigil_actors.testing.runtime_checks",
     "settled_problems": "sigil_actors.testing.runtime_checks",
     "states_in_order": "sigil_actors.testing.runtime_checks",
+    "status_problems": "sigil_actors.testing.runtime_checks",
     "SeedRuns": "sigil_actors.testing.seed_runs",
     "Scenario": "sigil_actors.testing.simulation",
     "StuckError": "sigil_actors.testing.simulation",

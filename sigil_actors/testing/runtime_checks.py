@@ -176,6 +176,28 @@ def settled_problems(
     return problems
 
 
+def status_problems(
+    runtime: Runtime, entries: Sequence[AuditEntry], *, besides: Collection[str] = ()
+) -> list[str]:
+    """Return of which plugins the log says something else than their status does.
+
+    For when everything has been quiet for a while: a lifecycle step is stored soon after it is
+    taken.
+    """
+    logged = {
+        (entry.plugin, entry.details.get("generation")): entry.result
+        for entry in entries
+        if entry.action == "lifecycle" and entry.result in _REACHABLE
+    }
+    return [
+        f"{status.name} is {status.state}, the log says {said}"
+        for status in runtime.list()
+        if status.name not in besides
+        and status.generation > 0
+        and (said := logged.get((status.name, status.generation))) != status.state
+    ]
+
+
 @contextmanager
 def no_task_left() -> Generator[None]:
     """Check that the block leaves no task behind that wasn't there before.

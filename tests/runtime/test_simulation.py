@@ -6,13 +6,15 @@
 import collections
 import math
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import attrs
 import pytest
 import trio
 
 from sigil_actors import (
+    AuditEntry,
+    DenyReason,
     HostCall,
     Manifest,
     MemoryAuditStore,
@@ -44,6 +46,7 @@ from sigil_actors.testing import (
     settled_problems,
     simulate,
     states_in_order,
+    status_problems,
 )
 from tests.runtime.world import alice, manifest
 
@@ -52,17 +55,42 @@ GRACE_S = 30.0
 BOUND_S = GRACE_S + 5.0
 
 
+@attrs.frozen
+class Ended:
+    """How a call ended for its caller."""
+
+    session: str
+    plugin: str
+    how: str
+    """An error's name, or: finished, left, cancelled."""
+    pieces: int
+
+
+RECORDED_AS = {
+    "finished": {"ok"},
+    "left": {"cancelled"},
+    "PluginCallError": {"error"},
+    "PluginCrashedError": {"crashed"},
+}
+"""What the log must say of a call that ended so. Other ends may come before there is a call."""
+
+
 @attrs.define
 class Simulated:
     """One run: what it decides, and what it watches. Violations are kept, since raises can be
     swallowed on their way."""
 
     rng: random.Random
+    patient: bool
+    """Whether nobody ever gives up waiting, and nothing hangs: whoever waits for ever is stuck."""
+    audit_fails: bool
     violations: list[str] = attrs.field(factory=list)
     begun: int = 0
-    ended: collections.Counter[str] = attrs.field(factory=collections.Counter)
+    ended: list[Ended] = attrs.field(factory=list)
     live: collections.Counter[str] = attrs.field(factory=collections.Counter)
-    stopped: set[str] = attrs.field(factory=set)
+    asked: collections.Counter[str] = attrs.field(factory=collections.Counter)
+    """How often each plugin got the host to run its function."""
+    dead_tokens: list[str] = attrs.field(factory=list)
 
     def check(self, condition: object, what: str) -> None:
         if not condition:
@@ -81,14 +109,16 @@ def scripts(world: Simulated, name: str) -> dict[str, Script]:
                         raise ScriptCrash("as drawn")
                     case 1:
                         raise PluginCallError(name, "as drawn")
-                    case 2:
+                    case 2 if not world.patient:
                         await trio.sleep_forever()
                     case 3 | 4:
                         yield (await host.call("chain.next", b"", request.session_id)).decode()
                     case 5:
                         await host.check("kv.get", request.session_id)
                     case 6:
-                        await host.check("kv.get", "made up")
+                        token = rng.choice(["made up", *world.dead_tokens[-3:]])
+                        reason = await host.check("kv.get", token)
+                        world.check(reason is DenyReason.INVALID_REQUEST, f"{reason} for nobody")
                     case 7 | 8 | 9:
                         await trio.sleep(rng.random() * 3)
                     case _:
@@ -99,6 +129,7 @@ def scripts(world: Simulated, name: str) -> dict[str, Script]:
             yield type(error).__name__
         finally:
             world.live[name] -= 1
+            world.dead_tokens.append(request.session_id)
 
     return {"work": work}
 
@@ -120,18 +151,21 @@ def chosen_manifest(rng: random.Random, name: str) -> Manifest:
 async def call(world: Simulated, runtime: Runtime) -> None:
     rng = world.rng
     await trio.sleep(rng.random() * 20)
-    name = rng.choice(NAMES)
+    name, session = rng.choice(NAMES), alice(runtime)
     world.begun += 1
-    how = "lost"
+    how, pieces = "lost", 0
+    patience_s = math.inf if world.patient else rng.choice([0.1, 1, 5, 60])
     try:
-        with trio.move_on_after(rng.choice([0.1, 1, 5, 60])) as scope:
-            async with alice(runtime).execute(name, "work") as chunks:
+        with trio.move_on_after(patience_s) as scope:
+            async with session.execute(name, "work") as chunks:
+                how = "finished"
                 async for _ in chunks:
+                    pieces += 1
                     if rng.random() < 0.1:
+                        how = "left"
                         break
                     if rng.random() < 0.3:
                         await trio.sleep(rng.random())
-            how = "done"
         if scope.cancelled_caught:
             how = "cancelled"
     except (SigilError, ActorDownError) as error:
@@ -140,7 +174,35 @@ async def call(world: Simulated, runtime: Runtime) -> None:
         how = "cancelled"
         raise
     finally:
-        world.ended[how] += 1
+        world.ended.append(Ended(session.caller.session_id, name, how, pieces))
+
+
+def check_outcomes(world: Simulated, entries: Sequence[AuditEntry]) -> None:
+    """The log says of each call what its caller saw."""
+    recorded: dict[tuple[str, str], list[AuditEntry]] = collections.defaultdict(list)
+    for entry in entries:
+        if entry.action == "outcome":
+            recorded[entry.session_id, entry.plugin].append(entry)
+    for call in world.ended:
+        told = recorded[call.session, call.plugin]
+        results = {one.result for one in told}
+        world.check(results & RECORDED_AS.get(call.how, results) or not told, f"{call}: {results}")
+        world.check(told or call.how not in RECORDED_AS, f"{call}: no outcome")
+        if call.how == "finished":
+            world.check(call.pieces in {one.details["chunks"] for one in told}, f"{call}: {told}")
+        if call.how == "cancelled" and told:
+            world.check(results - {"ok", "error"}, f"{call}: {results}")
+
+
+def check_host_calls(world: Simulated, entries: Sequence[AuditEntry]) -> None:
+    """The host's function ran no more often than that was allowed."""
+    allowed = collections.Counter(
+        entry.plugin
+        for entry in entries
+        if entry.capability == "chain.next" and entry.result == "allowed"
+    )
+    for name, count in world.asked.items():
+        world.check(count <= allowed[name], f"{name}: {count} host calls, {allowed[name]} allowed")
 
 
 async def operate(world: Simulated, runtime: Runtime) -> None:
@@ -160,10 +222,14 @@ async def operate(world: Simulated, runtime: Runtime) -> None:
 
 
 async def live(
-    world: Simulated, runtime: Runtime, tier: FakeTier, too_slow: dict[str, bool]
+    world: Simulated,
+    runtime: Runtime,
+    tier: FakeTier,
+    store: MemoryAuditStore,
+    too_slow: dict[str, bool],
 ) -> None:
     rng = world.rng
-    with trio.move_on_after(rng.choice([5, 25, 200])):
+    with trio.move_on_after(math.inf if world.patient else rng.choice([5, 25, 200])):
         async with trio.open_nursery() as nursery:
             for _ in range(rng.randrange(5, 25)):
                 nursery.start_soon(call, world, runtime)
@@ -174,10 +240,13 @@ async def live(
     # One that never comes up in time crashes too seldom for its intensity.
     slow = [name for name, is_slow in too_slow.items() if is_slow]
     world.violations += settled_problems(runtime, tier, besides=slow)
+    if not world.audit_fails:
+        # After a failure, what was told stays unstored until somebody asks something.
+        world.violations += status_problems(runtime, store.entries, besides=slow)
 
 
 async def scenario(rng: random.Random) -> None:
-    world = Simulated(rng)
+    world = Simulated(rng, patient=rng.random() < 0.25, audit_fails=rng.random() < 0.5)
     at_once = {name: rng.choice([1, 1, 2, None]) for name in NAMES}
     too_slow = {name: rng.random() < 0.1 for name in NAMES}
     tier = FakeTier(
@@ -193,17 +262,19 @@ async def scenario(rng: random.Random) -> None:
         }
     )
     memory = MemoryAuditStore()
-    failing = [] if rng.random() < 0.5 else rng.sample(range(4, 60), 3)
+    failing = rng.sample(range(4, 60), 3) if world.audit_fails else []
     store = FaultyAuditStore(memory, fail_appends=failing, slow_s=rng.choice([0, 0, 0.01]))
 
     async def next_(host_call: HostCall) -> bytes:
         world.check(host_call.session is not None, "a host call outside its call")
         assert host_call.session is not None
+        world.asked[host_call.plugin] += 1
         text = await host_call.session.execute_text(rng.choice(NAMES), "work")
         return text.encode()
 
     leave_by_error = rng.random() < 0.3
-    cut_s = rng.choice([0.0, 0.3, 20]) * rng.random() if rng.random() < 0.3 else math.inf
+    is_cut = rng.random() < 0.3 and not world.patient
+    cut_s = rng.choice([0.0, 0.3, 20]) * rng.random() if is_cut else math.inf
     left_at = 0.0
     swapping: list[Callable[[str], bool]] = []
     watched = after_every_step(
@@ -222,7 +293,7 @@ async def scenario(rng: random.Random) -> None:
             ) as runtime:
                 swapping.append(lambda name: runtime.get(name).is_swapping)
                 with after_every_step(states_in_order(runtime), one_serves_each(runtime)):
-                    await live(world, runtime, tier, too_slow)
+                    await live(world, runtime, tier, memory, too_slow)
                 left_at = trio.current_time()
                 if leave_by_error:
                     raise ZeroDivisionError  # noqa: TRY301 - what a body would do
@@ -235,10 +306,18 @@ async def scenario(rng: random.Random) -> None:
     # The enforcer's last tries with a store that fails come on top.
     world.check(took <= bound_s + 3, f"leaving took {took:.1f} s")
     world.check(not tier.open_sessions, "sessions left over")
-    world.check(sum(world.ended.values()) == world.begun, f"calls lost: {world.ended}")
-    world.check(not world.ended["lost"], "a call ended in no way")
+    world.check(len(world.ended) == world.begun, f"calls lost: {world.ended}")
+    world.check(all(one.how != "lost" for one in world.ended), "a call ended in no way")
     world.check(not +world.live, f"still in a plugin: {world.live}")
     world.violations += log_problems(memory.entries, calls=tier.calls)
+    check_host_calls(world, memory.entries)
+    if not (leave_by_error or is_cut):  # in a hurry, outcomes may be given up
+        check_outcomes(world, memory.entries)
+        world.check(
+            any(entry.action == "audit_gap" for entry in memory.entries)
+            or all(one.how != "AuditUnavailableError" for one in world.ended),
+            "checks were missed and the log has no gap",
+        )
     assert not world.violations, world.violations
 
 

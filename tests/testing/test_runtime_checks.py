@@ -31,6 +31,7 @@ from sigil_actors.testing import (
     one_instance_each,
     settled_problems,
     states_in_order,
+    status_problems,
 )
 from tests.runtime.world import alice
 from tests.testing.test_fake_faults import echo, opened
@@ -67,6 +68,8 @@ async def test_a_real_runtime_keeps_to_all_of_them(autojump_clock: MockClock) ->
             assert len(tier.calls) == 20
             assert lease_problems(runtime) == []
             assert settled_problems(runtime, tier) == []
+            await trio.sleep(1)
+            assert status_problems(runtime, store.entries) == []
 
 
 async def found_by(check: Check, steps: int = 1) -> str:
@@ -170,6 +173,15 @@ async def test_what_has_not_come_to_rest_is_found(autojump_clock: MockClock) -> 
         assert settled_problems(runtime, tier) == ["fake never settled: loading"]
         await trio.sleep(10)
         assert settled_problems(runtime, tier) == []
+
+
+async def test_a_log_that_lags_behind_is_found(autojump_clock: MockClock) -> None:
+    async with running(FakeTier(), store := MemoryAuditStore()) as runtime:
+        await trio.sleep(1)
+        assert status_problems(runtime, store.entries) == []
+        lagging = store.entries[:-1]
+        assert status_problems(runtime, lagging) == ["fake is running, the log says loading"]
+        assert status_problems(runtime, lagging, besides={"fake"}) == []
 
 
 async def test_an_instance_too_many_is_found(autojump_clock: MockClock) -> None:

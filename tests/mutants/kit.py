@@ -1,0 +1,5 @@
+"""Mutants of the actor kit: mailbox, ask, supervisor."""
+
+from tests.mutants.mutant import Mutant
+
+KIT: tuple[Mutant, ...] = ()
