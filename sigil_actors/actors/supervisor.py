@@ -1,127 +1,68 @@
-"""A supervisor: keeps children running, one for one, with backoff and a bound on restarts.
+"""A supervisor: starts children in order, keeps them running, stops them in reverse.
 
 It knows nothing of what its children do. What happens after an exit is decided by `core.restart`;
-this file only carries it out. Words and meanings are those of OTP's supervisor.
+this file only carries it out. Words and meanings are those of OTP's supervisor, with one
+difference: policy and history of restarts are each child's own, and where a group is restarted,
+they are those of the child that failed.
+
+A running child is one task: its start timeout and its grace are deadlines of its scope, and a
+restart that concerns nobody else takes place in that very task. Whatever needs an order, such as
+starting, stopping and the restart of a group, is done by one task, the conductor, one child at a
+time.
 """
 
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from bisect import insort
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
-import attrs
 import trio
 
+from sigil_actors.actors.child_spec import (
+    AutoShutdown,
+    ChildContext,
+    ChildExistsError,
+    ChildExit,
+    ChildLook,
+    ChildNotFoundError,
+    ChildSpec,
+    ChildStartError,
+    ChildStartTimeoutError,
+    ChildState,
+    Observer,
+    RestartIntensityError,
+    SupervisorDownError,
+)
+from sigil_actors.actors.nursery import open_bare_nursery
+from sigil_actors.actors.supervised_child import FirstStart, SupervisedChild
 from sigil_actors.core.restart import (
     GiveUp,
     LeaveDown,
     Restart,
-    RestartHistory,
     RestartPolicy,
+    RestartType,
+    Strategy,
     plan_restart,
 )
-from sigil_actors.errors import SigilError
 
-
-class RestartIntensityError(SigilError):
-    """A child ended abnormally more often than its policy allows, so its supervisor gives up.
-
-    `__cause__` is how it ended last.
-    """
-
-    def __init__(self, child: str, *, restarts: int, period_s: float) -> None:
-        self.child = child
-        self.restarts = restarts
-        self.period_s = period_s
-        super().__init__(
-            f"{child} was restarted {restarts} times within {period_s:g} s and ended once more"
-        )
-
-
-class ChildStartTimeoutError(SigilError):
-    """A child didn't become ready in time."""
-
-    def __init__(self, child: str, *, start_timeout_s: float) -> None:
-        self.child = child
-        super().__init__(f"{child} wasn't ready within {start_timeout_s:g} s")
-
-
-@attrs.frozen(kw_only=True)
-class ChildSpec:
-    """What to run and when to run it again."""
-
-    id: str
-    run: Callable[["ChildContext"], Awaitable[None]]
-    """Runs one incarnation until its end. Returning is a normal exit, raising an abnormal one."""
-    restart: RestartPolicy
-    start_timeout_s: float = math.inf
-    stop_grace_s: float = 5
-    """How long a stop waits for it before it is cancelled; OTP's default for workers."""
-
-
-@attrs.frozen(kw_only=True)
-class ChildExit:
-    """What the observer of a supervisor hears when a child has ended."""
-
-    child: str
-    generation: int
-    error: Exception | None
-    """How it ended abnormally; None where it returned or was stopped."""
-    restart_in_s: float | None
-    """When it comes back; None where it stays down."""
-
-
-Observer = Callable[[ChildExit], None]
-
-
-class ChildContext:
-    """What one incarnation of a child is given: its number, and how it is ready and stops."""
-
-    def __init__(self, generation: int) -> None:
-        self.generation = generation
-        self._ready = trio.Event()
-        self._stop = trio.Event()
-
-    def ready(self) -> None:
-        """Say that it is up. Failures from here on are the supervisor's, not the starter's."""
-        self._ready.set()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it said so."""
-        return self._ready.is_set()
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether it was asked to stop."""
-        return self._stop.is_set()
-
-    async def wait_ready(self) -> None:
-        """Wait until it is up."""
-        await self._ready.wait()
-
-    async def wait_stop(self) -> None:
-        """Wait until it is asked to stop; it should then return soon."""
-        await self._stop.wait()
-
-    def request_stop(self) -> None:
-        """Ask it to stop."""
-        self._stop.set()
-
-
-@attrs.define(eq=False)
-class _Child:
-    """A child's place in its supervisor, over all of its incarnations."""
-
-    spec: ChildSpec
-    context: ChildContext
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    backoff: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    settled: trio.Event = attrs.field(factory=trio.Event)
-    """It is ready for the first time, or has ended for the first time."""
-    down: trio.Event = attrs.field(factory=trio.Event)
-    started: bool = False
-    stopping: bool = False
-    history: RestartHistory = ()
+__all__ = [
+    "AutoShutdown",
+    "ChildContext",
+    "ChildExistsError",
+    "ChildExit",
+    "ChildLook",
+    "ChildNotFoundError",
+    "ChildSpec",
+    "ChildStartError",
+    "ChildStartTimeoutError",
+    "ChildState",
+    "RestartIntensityError",
+    "Supervisor",
+    "SupervisorDownError",
+    "supervisor_spec",
+]
 
 
 class Supervisor:
@@ -129,136 +70,368 @@ class Supervisor:
 
     def __init__(
         self,
-        children: Sequence[ChildSpec],
+        children: Sequence[ChildSpec] = (),
         *,
+        strategy: Strategy = Strategy.ONE_FOR_ONE,
+        auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
+        dynamic: bool = False,
         observer: Observer | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        """Take the children; nothing runs yet.
+
+        Args:
+            children: In the order in which they start.
+            strategy: Who is started again with a child that ended.
+            auto_shutdown: What the end of significant children means.
+            dynamic: Whether it goes on without children, because some may be added; temporary ones
+                that have ended are then forgotten.
+            observer: Hears of every end of an incarnation.
+            jitter: Gives a random number from 0 to below 1.
+        """
         names = [spec.id for spec in children]
         if len(set(names)) != len(names):
             raise ValueError(f"two children of one name: {names}")
-        self._children = [_Child(spec=spec, context=ChildContext(1)) for spec in children]
+        self._strategy = strategy
+        self._auto_shutdown = auto_shutdown
+        self._dynamic = dynamic
         self._observer = observer
         self._jitter = jitter
-        self._stop = trio.Event()
-        self._starting = trio.CancelScope()
+        self._children: dict[str, SupervisedChild] = {}
+        self._next_position = 0
+        self._to_start: deque[SupervisedChild] = deque()
+        """Whose turn to be started comes, in order."""
+        self._to_stop: list[SupervisedChild] = []
+        """Who is to be stopped, the last one first."""
+        self._starting: SupervisedChild | None = None
+        """The one that was started and that the next ones wait for."""
+        self._live = 0
+        self._is_running = False
+        self._stop_requested = False
+        self._interrupted = False
+        self._halting = False
+        self._failures: list[BaseException] = []
+        """What `run` raises in the end."""
+        self._bell = trio.Event()
+        for spec in children:
+            self._set_due(self._add(spec))
+
+    # What others call
 
     def stop(self) -> None:
         """Have `run` stop the children, last one first, and return."""
-        self._stop.set()
+        self._stop_requested = True
+        self._bell.set()
 
+    def children(self) -> tuple[ChildLook, ...]:
+        """Return a look at each child, in the order of starting."""
+        return tuple(child.look() for child in self._children.values())
+
+    async def start_child(self, spec: ChildSpec) -> None:
+        """Add a child behind the others and start it; returns when it is ready.
+
+        Where it doesn't become ready it isn't kept, and neither where the caller is cancelled.
+
+        Raises:
+            ChildExistsError: there is one of that id.
+            ChildStartError: it ended before it was ready.
+            SupervisorDownError: this supervisor doesn't run.
+        """
+        self._check_running()
+        if spec.id in self._children:
+            raise ChildExistsError(spec.id, self._children[spec.id].state)
+        await self._start_and_wait(self._add(spec), keep=False)
+
+    async def stop_child(self, child_id: str) -> None:
+        """Stop a child within its grace; it stays down until it is started again.
+
+        Cancelled, it is stopped all the same.
+
+        Raises:
+            ChildNotFoundError: there is none of that id.
+        """
+        child = self._find(child_id)
+        self._hold(child, child.spec.stop_grace_s)
+        await child.wait_down()
+
+    async def restart_child(self, child_id: str) -> None:
+        """Start a child that is down; returns when it is ready. Its history begins anew.
+
+        Raises:
+            ChildNotFoundError: there is none of that id.
+            ChildExistsError: it isn't down.
+            ChildStartError: it ended before it was ready, and is down again.
+            SupervisorDownError: this supervisor doesn't run.
+        """
+        self._check_running()
+        child = self._find_down(child_id)
+        child.is_held = False
+        child.history = ()
+        child.start_at = -math.inf
+        await self._start_and_wait(child, keep=True)
+
+    def delete_child(self, child_id: str) -> None:
+        """Forget a child that is down.
+
+        Raises:
+            ChildNotFoundError: there is none of that id.
+            ChildExistsError: it isn't down.
+        """
+        del self._children[self._find_down(child_id).spec.id]
+
+    @trio.lowlevel.enable_ki_protection
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Start the children in order, each when the one before is settled, and keep them running.
+
+        Cancelled or interrupted, be it here or in a child, it stops them in order too, each within
+        its `cancel_grace_s`.
 
         Raises:
             RestartIntensityError: it gave up on a child; the others were stopped in order first.
         """
-        gave_up: list[RestartIntensityError] = []
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._start_in_order, nursery, gave_up, task_status)
-            async with trio.open_nursery() as watch:
-                watch.start_soon(self._stop_when_all_down)
-                await self._stop.wait()
-                watch.cancel_scope.cancel()
-            await self._stop_in_reverse()
-            nursery.cancel_scope.cancel()
-        if gave_up:
-            raise gave_up[0]
+        async with open_bare_nursery() as nursery:
+            over = trio.Event()
+            nursery.start_soon(self._run_shielded, task_status, over)
+            try:
+                await over.wait()
+            except BaseException:
+                self._interrupt()
+                raise
 
-    async def _start_in_order(
-        self,
-        nursery: trio.Nursery,
-        gave_up: list[RestartIntensityError],
-        task_status: trio.TaskStatus[None],
-    ) -> None:
-        with self._starting:
-            for child in self._children:
-                child.started = True
-                nursery.start_soon(self._keep, child, gave_up, name=f"child {child.spec.id}")
-                await child.settled.wait()
-            task_status.started()
+    @trio.lowlevel.enable_ki_protection
+    async def run_as_child(self, context: ChildContext) -> None:
+        """Run as the child of another supervisor; see `supervisor_spec`."""
+        context.call_on_stop(self.stop)
+        async with open_bare_nursery() as nursery:
+            await nursery.start(self.run)
+            context.ready()
 
-    async def _stop_when_all_down(self) -> None:
-        for child in self._children:
-            await child.down.wait()
-        self._stop.set()
+    # The conductor
 
-    async def _stop_in_reverse(self) -> None:
-        self._starting.cancel()
-        for child in reversed(self._children):
-            if not child.started:
-                continue
-            child.stopping = True
-            child.context.request_stop()
-            child.backoff.cancel()
-            with trio.move_on_after(child.spec.stop_grace_s):
-                await child.down.wait()
-            child.scope.cancel()
-            await child.down.wait()
+    @trio.lowlevel.enable_ki_protection
+    async def _run_shielded(self, task_status: trio.TaskStatus[None], over: trio.Event) -> None:
+        # Without the shield a cancel would reach all children at once. It is bounded by their
+        # graces, since whoever cancels calls `_interrupt`, and by what a child shields itself.
+        with trio.CancelScope(shield=True):
+            self._is_running = True
+            try:
+                async with trio.open_nursery() as nursery:
+                    await self._conduct(nursery, task_status)
+            finally:
+                self._is_running = False
+                for child in self._children.values():
+                    child.settle_first_start("its supervisor ended")
+        over.set()
+        if len(self._failures) == 1:
+            raise self._failures[0]
+        if self._failures:
+            raise BaseExceptionGroup("several ends of one supervisor", self._failures)
 
-    async def _keep(self, child: _Child, gave_up: list[RestartIntensityError]) -> None:
+    async def _conduct(self, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
+        is_told = False
+        while True:
+            until = self._advance(nursery)
+            are_started = self._starting is None and not self._to_start
+            if not is_told and are_started and not self._failures:
+                is_told = True
+                task_status.started()
+            if self._is_over():
+                return
+            self._bell = trio.Event()
+            with trio.move_on_at(until):
+                await self._bell.wait()
+
+    def _is_over(self) -> bool:
+        if self._live or self._to_stop or self._to_start:
+            return False
+        return self._halting or not self._dynamic
+
+    def _advance(self, nursery: trio.Nursery) -> float:
+        """Do what can be done now; return until when nothing can, if nobody rings."""
+        if self._stop_requested and not self._halting:
+            self._halt()
+        while self._to_stop:
+            child = self._to_stop[-1]
+            if child.is_live:
+                if not child.is_stopping:
+                    child.stop(self._grace_s(child))
+                return math.inf
+            self._to_stop.pop()
+        if self._starting is not None:
+            if self._starting.is_live and not self._starting.is_settled:
+                return math.inf
+            self._starting = None
+        if self._to_start:
+            child = self._to_start[0]
+            if child.start_at > trio.current_time():
+                return child.start_at
+            self._to_start.popleft()
+            self._starting = child
+            self._spawn(child, nursery)
+        return math.inf
+
+    def _halt(self) -> None:
+        self._halting = True
+        for child in tuple(self._to_start):
+            self._set_not_due(child)
+            child.settle_first_start("its supervisor stopped")
+        self._doom(self._children.values())
+
+    @trio.lowlevel.enable_ki_protection
+    def _interrupt(self) -> None:
+        self._interrupted = True
+        self._stop_requested = True
+        for child in self._children.values():
+            if child.is_live and child.is_stopping:
+                child.stop(child.spec.cancel_grace_s)
+        self._bell.set()
+
+    def _grace_s(self, child: SupervisedChild) -> float:
+        return child.spec.cancel_grace_s if self._interrupted else child.spec.stop_grace_s
+
+    def _spawn(self, child: SupervisedChild, nursery: trio.Nursery) -> None:
+        self._live += 1
+        child.is_due = False
+        child.is_live = True
+        child.is_settled = False
+        child.is_stopping = False
+        child.is_doomed = False
+        child.start_at = -math.inf
+        self._renew(child)
+        nursery.start_soon(self._keep, child, name=child.spec.id)
+
+    def _renew(self, child: SupervisedChild) -> None:
+        context = ChildContext(child.context.generation + 1, partial(self._is_up, child))
+        context.scope.deadline = trio.current_time() + child.spec.start_timeout_s
+        child.context = context
+
+    def _is_up(self, child: SupervisedChild) -> None:
+        child.settle_first_start()
+        if child is self._starting:
+            self._bell.set()
+
+    # The task of a child
+
+    @trio.lowlevel.enable_ki_protection
+    async def _keep(self, child: SupervisedChild) -> None:
         try:
-            while True:
+            while not child.is_stopping:
                 error = await self._run_once(child)
-                child.settled.set()
-                plan = self._plan(child, error)
-                self._tell(child, error, plan)
-                if isinstance(plan, GiveUp):
-                    failure = RestartIntensityError(
-                        child.spec.id,
-                        restarts=child.spec.restart.max_restarts,
-                        period_s=child.spec.restart.period,
-                    )
-                    failure.__cause__ = error
-                    gave_up.append(failure)
-                    self._stop.set()
+                delay_s = self._plan(child, error)
+                if delay_s is None:
                     return
-                if isinstance(plan, LeaveDown):
-                    return
-                child.history = plan.history
+                child.start_at = trio.current_time() + delay_s
                 child.backoff = trio.CancelScope()
                 with child.backoff:
-                    await trio.sleep(plan.delay_s)
-                if child.stopping:
-                    return
-                child.context = ChildContext(child.context.generation + 1)
-                child.scope = trio.CancelScope()
+                    await trio.sleep(delay_s)
+                child.backoff = None
+                if not child.is_stopping:
+                    self._renew(child)
         finally:
-            child.down.set()
-            child.settled.set()
+            self._live -= 1
+            child.tell_down()
+            if not child.is_due:
+                child.settle_first_start("it was stopped")
+            if child.is_discarded and self._children.get(child.spec.id) is child:
+                del self._children[child.spec.id]
+            self._bell.set()
 
-    async def _run_once(self, child: _Child) -> Exception | None:
+    async def _run_once(self, child: SupervisedChild) -> Exception | None:
         """Run one incarnation; return how it ended abnormally, or None."""
+        context, failure = child.context, None
         try:
-            with child.scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._watch_start, child)
-                    await child.spec.run(child.context)
-                    nursery.cancel_scope.cancel()
+            with context.scope:
+                await _run_unprotected(child.spec, context)
         except Exception as error:  # noqa: BLE001 - the border around a supervised child
-            return _bare(error)
-        return None
+            failure = _bare(error)
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt, SystemExit: after an orderly stop
+            self._failures.append(error)
+            self._interrupt()
+        if context.scope.cancel_called and not context.is_ready and not context.is_stopping:
+            late = ChildStartTimeoutError(child.spec.id, start_timeout_s=child.spec.start_timeout_s)
+            late.__cause__ = failure
+            return late
+        return failure
 
-    async def _watch_start(self, child: _Child) -> None:
-        with trio.move_on_after(child.spec.start_timeout_s):
-            await child.context.wait_ready()
-            child.settled.set()
-            return
-        raise ChildStartTimeoutError(child.spec.id, start_timeout_s=child.spec.start_timeout_s)
-
-    def _plan(self, child: _Child, error: Exception | None) -> Restart | GiveUp | LeaveDown:
-        if child.stopping or self._stop.is_set():
-            return LeaveDown()
-        return plan_restart(
+    def _plan(self, child: SupervisedChild, error: Exception | None) -> float | None:
+        """Settle what follows an end; return the backoff where it comes back in its own task."""
+        if error is not None:
+            child.remember(error)
+        if child.first_start is not None and not child.is_due:
+            self._tell(child, error, None)
+            child.is_held = True
+            child.settle_first_start("it ended before it was ready", error)
+            return None
+        child.is_settled = True
+        if child.is_stopping or child.is_doomed or self._stop_requested:
+            self._tell(child, error, self._group_restart_in_s() if child.is_due else None)
+            return None
+        grouped = self._strategy is not Strategy.ONE_FOR_ONE
+        plan = plan_restart(
             child.spec.restart,
             child.history,
             now=trio.current_time(),
             abnormal=error is not None,
             jitter=self._jitter(),
+            strategy=self._strategy,
+            children=tuple(self._children) if grouped else (),
+            failed=child.spec.id,
         )
+        match plan:
+            case GiveUp():
+                self._give_up(child, error)
+            case LeaveDown():
+                self._leave_down(child)
+            case Restart():
+                child.history = plan.history
+                child.restarts += 1
+                child.start_at = trio.current_time() + plan.delay_s
+                if grouped:
+                    self._restart_group([self._children[name] for name in plan.children], child)
+        delay_s = plan.delay_s if isinstance(plan, Restart) else None
+        self._tell(child, error, delay_s)
+        return None if grouped else delay_s
+
+    def _give_up(self, child: SupervisedChild, error: Exception | None) -> None:
+        policy = child.spec.restart
+        failure = RestartIntensityError(
+            child.spec.id, restarts=policy.max_restarts, period_s=policy.period
+        )
+        failure.__cause__ = error
+        self._failures.append(failure)
+        self.stop()
+
+    def _leave_down(self, child: SupervisedChild) -> None:
+        if self._dynamic and child.spec.restart.type is RestartType.TEMPORARY:
+            child.is_discarded = True
+        if not child.spec.significant:
+            return
+        others = any(
+            other.is_live or other.is_due
+            for other in self._children.values()
+            if other.spec.significant and other is not child
+        )
+        any_ = self._auto_shutdown is AutoShutdown.ANY_SIGNIFICANT
+        if any_ or (self._auto_shutdown is AutoShutdown.ALL_SIGNIFICANT and not others):
+            self.stop()
+
+    def _restart_group(self, group: Sequence[SupervisedChild], failed: SupervisedChild) -> None:
+        # A group that is being restarted already just grows: who is to be stopped is stopped first,
+        # and who waits for his turn goes on waiting, in one order.
+        self._doom(child for child in group if child is not failed)
+        for child in group:
+            # As in OTP, a transient child that had finished comes back with its group.
+            stays = child.is_held or child.spec.restart.type is RestartType.TEMPORARY
+            if not child.is_due and not stays:
+                self._set_due(child)
+
+    def _group_restart_in_s(self) -> float:
+        return max(0.0, self._to_start[0].start_at - trio.current_time())
 
     def _tell(
-        self, child: _Child, error: Exception | None, plan: Restart | GiveUp | LeaveDown
+        self, child: SupervisedChild, error: Exception | None, restart_in_s: float | None
     ) -> None:
         if self._observer is not None:
             self._observer(
@@ -266,9 +439,122 @@ class Supervisor:
                     child=child.spec.id,
                     generation=child.context.generation,
                     error=error,
-                    restart_in_s=plan.delay_s if isinstance(plan, Restart) else None,
+                    restart_in_s=restart_in_s,
                 )
             )
+
+    # Who is there, and who is due
+
+    def _add(self, spec: ChildSpec) -> SupervisedChild:
+        if spec.significant and self._auto_shutdown is AutoShutdown.NEVER:
+            raise ValueError(f"{spec.id} is significant where nothing is shut down automatically")
+        child = SupervisedChild(spec, self._next_position, ChildContext(0))
+        self._next_position += 1
+        self._children[spec.id] = child
+        return child
+
+    def _set_due(self, child: SupervisedChild) -> None:
+        child.is_due = True
+        if not self._to_start or self._to_start[-1].position < child.position:
+            self._to_start.append(child)
+        else:
+            insort(self._to_start, child, key=_position)
+        self._bell.set()
+
+    def _set_not_due(self, child: SupervisedChild) -> None:
+        if child.is_due:
+            child.is_due = False
+            self._to_start.remove(child)
+            self._bell.set()
+
+    def _doom(self, children: Iterable[SupervisedChild]) -> None:
+        for child in children:
+            if child.is_live and not child.is_doomed:
+                child.is_doomed = True
+                self._to_stop.append(child)
+        self._to_stop.sort(key=_position)
+        self._bell.set()
+
+    def _check_running(self) -> None:
+        if not self._is_running or self._stop_requested:
+            raise SupervisorDownError("this supervisor takes no children: it doesn't run")
+
+    def _find(self, child_id: str) -> SupervisedChild:
+        try:
+            return self._children[child_id]
+        except KeyError:
+            raise ChildNotFoundError(child_id) from None
+
+    def _find_down(self, child_id: str) -> SupervisedChild:
+        child = self._find(child_id)
+        if child.state is not ChildState.DOWN:
+            raise ChildExistsError(child_id, child.state)
+        return child
+
+    async def _start_and_wait(self, child: SupervisedChild, *, keep: bool) -> None:
+        first = child.first_start = FirstStart()
+        self._set_due(child)
+        try:
+            await first.done.wait()
+        except trio.Cancelled:
+            # Also where it was ready at that very moment: nobody knows of it.
+            self._withdraw(child, keep=keep)
+            raise
+        if first.failure:
+            self._withdraw(child, keep=keep)
+            raise ChildStartError(child.spec.id, first.failure) from first.error
+
+    def _withdraw(self, child: SupervisedChild, *, keep: bool) -> None:
+        self._hold(child, child.spec.stop_grace_s)
+        if not keep:
+            child.is_discarded = True
+            if not child.is_live and self._children.get(child.spec.id) is child:
+                del self._children[child.spec.id]
+
+    def _hold(self, child: SupervisedChild, grace_s: float) -> None:
+        child.is_held = True
+        self._set_not_due(child)
+        if child.is_live:
+            child.stop(child.spec.cancel_grace_s if self._interrupted else grace_s)
+        else:
+            child.settle_first_start("it was stopped")
+
+
+@trio.lowlevel.disable_ki_protection
+async def _run_unprotected(spec: ChildSpec, context: ChildContext) -> None:
+    await spec.run(context)
+
+
+def supervisor_spec(
+    child_id: str,
+    open_supervisor: Callable[[], Supervisor],
+    restart: RestartPolicy,
+    *,
+    start_timeout_s: float = math.inf,
+    stop_grace_s: float = math.inf,
+    significant: bool = False,
+) -> ChildSpec:
+    """Return the spec of a supervisor that is the child of another one.
+
+    Each incarnation is a new one, from `open_supervisor`. As in OTP it is given all the time that
+    its own children take, which have bounds of their own; cancelled, it passes that on to them.
+    """
+
+    async def run(context: ChildContext) -> None:
+        await open_supervisor().run_as_child(context)
+
+    return ChildSpec(
+        id=child_id,
+        run=run,
+        restart=restart,
+        start_timeout_s=start_timeout_s,
+        stop_grace_s=stop_grace_s,
+        significant=significant,
+    )
+
+
+def _position(child: SupervisedChild) -> int:
+    return child.position
 
 
 def _bare(error: Exception) -> Exception:
