@@ -410,7 +410,7 @@ class Runtime:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `leave`; belongs to `run_runtime`."""
         with self._scope:
-            async with trio.open_nursery() as nursery:
+            async with open_bare_nursery() as nursery:
                 self._plugins.open(nursery)
                 watch = self._folder_watch()
                 if watch is not None:
