@@ -178,7 +178,7 @@ class PluginNotFoundError(PluginError):
         remedy = (
             f"Did you mean {' or '.join(map(repr, self.near))}?"
             if self.near
-            else f"{known} plugins are known; runtime.list() and sigil-actors validate name them"
+            else f"{known} plugins are known; sigil-actors ps, or runtime.list(), names them"
         )
         super().__init__(plugin, "is not known", remedy=remedy)
 
@@ -209,7 +209,7 @@ class InvalidArgumentsError(PluginError):
         super().__init__(
             plugin,
             f"got arguments that don't fit the schema of {tool!r}: {'; '.join(problems)}",
-            remedy="Its schema is in session.describe()",
+            remedy=f"sigil-actors describe {plugin}, or session.describe(), shows the schema",
         )
 
 
@@ -231,16 +231,21 @@ class PluginUnavailableError(PluginError):
         remedy = (
             f"Try again in {retry_after_s:.1f} s"
             if retry_after_s is not None
-            else _UNAVAILABLE_REMEDIES.get(reason, "runtime.get() tells its state")
+            else _UNAVAILABLE_REMEDIES.get(
+                reason, f"sigil-actors ps {plugin}, or runtime.get(), tells its state"
+            )
         )
         super().__init__(plugin, what, remedy=remedy)
 
 
 _UNAVAILABLE_REMEDIES = {
-    "quarantined": "Mend or replace the plugin, then start it: runtime.start() or a new version",
-    "stopped": "Start it with runtime.start()",
+    "quarantined": "Mend or replace the plugin, then: sigil-actors start, or runtime.start()",
+    "stopped": "Start it: sigil-actors start, or runtime.start()",
     "draining": "It takes no new calls; start it again once it has stopped",
-    "starting": "Wait with runtime.wait_until_running()",
+    "starting": "Try again in a moment, or wait: runtime.wait_until_running()",
+    "waiting": "It starts once what it depends on runs",
+    "held": "Look at what it asks for, then approve it: sigil-actors approve, or runtime.approve()",
+    "reloading": "Try again in a moment; a new version takes over",
     "runtime stopping": "The whole runtime is going down",
 }
 
@@ -250,6 +255,28 @@ class PluginStartError(PluginError):
 
     The remedy says what the operator or the author can change.
     """
+
+
+class PluginHeldError(PluginStartError):
+    """This version asks for more than the one before, and waits to be approved; it hasn't run.
+
+    `differences` holds what it asks for, a line each. What ran before goes on running.
+    """
+
+    fault = Fault.OPERATOR
+
+    def __init__(
+        self, plugin: str, *, version: str, snapshot_sha256: str, differences: Sequence[str]
+    ) -> None:
+        self.version = version
+        self.snapshot_sha256 = snapshot_sha256
+        self.differences = tuple(differences)
+        super().__init__(
+            plugin,
+            f"is held: its version {version} asks for more than the one before:"
+            f" {'; '.join(self.differences)}",
+            remedy=f"If that is right: sigil-actors approve {plugin}, or runtime.approve()",
+        )
 
 
 class HandshakeError(PluginStartError):

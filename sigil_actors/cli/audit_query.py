@@ -15,7 +15,10 @@ from sigil_actors.cli.exit_codes import ExitCode
 from sigil_actors.cli.options import JsonOption, StateOption
 from sigil_actors.cli.output import Output
 from sigil_actors.cli.signals import run_until_signal
+from sigil_actors.control.protocol import Verb
 from sigil_actors.core.audit_entry import AuditEntry, AuditFilter
+from sigil_actors.core.lifecycle import PluginState
+from sigil_actors.core.wording import guess_or_list, shown
 
 PAGE = 1000
 """Entries read at once: some hundred KiB."""
@@ -24,7 +27,30 @@ _At = Annotated[
     str | None,
     Parameter(help="A time like 2026-01-31T12:00:00, in UTC unless it says otherwise."),
 ]
-_Number = Annotated[int, Parameter(validator=validators.Number(gte=0))]
+_Number = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=2**63 - 1))]
+"""What a number of SQLite's holds."""
+
+ACTIONS = frozenset(
+    {
+        "capability_check",
+        "plugin_registered",
+        "lifecycle",
+        "outcome",
+        "operator",
+        "plugin_approved",
+        "audit_gap",
+    }
+)
+RESULTS = frozenset(
+    {
+        *("allowed", "denied", "registered", "approved", "gap", "quarantined"),
+        *("ok", "error", "cancelled", "crashed", "limit", "stopped"),
+        *(state.value for state in PluginState),
+        *(verb.value for verb in Verb),
+        *("approve", "rescan"),
+    }
+)
+"""The words that this version writes. Others are legitimate: a log may be older or newer."""
 
 
 def query(
@@ -71,6 +97,10 @@ def query(
         newest_first=newest_first,
     )
     log = log_path(path, state)
+    for option, word, known in (("--action", action, ACTIONS), ("--result", result, RESULTS)):
+        if word is not None and word not in known:
+            guess = guess_or_list(word, known)
+            output.note(f"{option} {shown(word)} is no word of this version's log. {guess}")
 
     async def carry_out() -> int:
         await _show(log, wanted, output)
@@ -92,10 +122,10 @@ def _time(option: str, text: str | None) -> datetime | None:
 
 
 async def _show(log: Path, wanted: AuditFilter, output: Output) -> None:
-    shown = 0
+    count = 0
     entries: list[AuditEntry] = []
     async for page in _pages(log, wanted):
-        shown += len(page)
+        count += len(page)
         if output.as_json:
             for entry in page:
                 output.line(entry_json(entry))
@@ -105,8 +135,8 @@ async def _show(log: Path, wanted: AuditFilter, output: Output) -> None:
         from sigil_actors.cli.tables import audit_table
 
         output.show(audit_table(entries, width=output.width))
-    if shown and shown == wanted.limit:
-        output.note(f"the limit of {shown} is reached; --limit or --after-seq shows more")
+    if count and count == wanted.limit:
+        output.note(f"the limit of {count} is reached; --limit or --after-seq shows more")
 
 
 async def _pages(log: Path, wanted: AuditFilter) -> AsyncIterator[Sequence[AuditEntry]]:

@@ -7,7 +7,7 @@ import trio
 from sigil_actors.cli.arguments import read_arguments
 from sigil_actors.cli.exit_codes import ExitCode
 from sigil_actors.cli.failure import tell_report
-from sigil_actors.cli.folders import PLUGINS, state_folder
+from sigil_actors.cli.folders import state_folder
 from sigil_actors.cli.logs import set_up_logging
 from sigil_actors.cli.options import (
     ArgumentsParameter,
@@ -35,7 +35,7 @@ def call(
     arguments: ArgumentsParameter = "{}",
     /,
     *,
-    plugins: PluginsOption = PLUGINS,
+    plugins: PluginsOption = None,
     state: StateOption = None,
     config: ConfigOption = None,
     workspace_allow: WorkspaceAllowOption = (),

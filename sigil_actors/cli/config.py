@@ -1,5 +1,7 @@
 """The configuration file: what each plugin is handed. Strict, like a manifest."""
 
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +32,11 @@ def read_config(file: Path | None) -> Mapping[str, JsonObject]:
 
     shown = escape_text(str(file))
     try:
-        with file.open("rb") as reader:
+        # Not blocking: a pipe without a writer would hold us for ever, Ctrl-C included.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as reader:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _error(shown, "is not a regular file", "Name a file")
             # One byte more than allowed, so that the reader sees that it is too long.
             content = reader.read(DOCUMENT_BYTES_MAX + 1)
     except FileNotFoundError:

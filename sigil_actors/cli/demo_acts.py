@@ -14,14 +14,13 @@ from sigil_actors.cli.errors import DemoFailedError
 from sigil_actors.cli.folders import audit_folder
 from sigil_actors.cli.tables import audit_table, new_table
 from sigil_actors.control.error_report import report_of
-from sigil_actors.control.operations import (
-    check_request,
+from sigil_actors.control.operations import check_request, operator_name
+from sigil_actors.control.protocol import ExplainRequest
+from sigil_actors.control.runtime_json import (
     discovery_problem_json,
     explanation_json,
-    operator_name,
     status_json,
 )
-from sigil_actors.control.protocol import ExplainRequest
 from sigil_actors.core.audit_entry import AuditEntry, AuditFilter
 from sigil_actors.core.capability import CapabilitySet
 from sigil_actors.core.json_value import JsonObject
@@ -56,7 +55,8 @@ async def play(plugins: Path, state: Path, story: Story) -> JsonObject:
     store = SqliteAuditStore(log)
     facts: dict[str, JsonObject | None] = {}
     async with open_runtime(plugins, audit_store=store, state_dir=state) as runtime:
-        for name in NEEDED:
+        # All of them, so that the table of the first act shows none that is still loading.
+        for name in {*NEEDED, *(status.name for status in runtime.list())}:
             await runtime.wait_until_running(name)
         session = _session(runtime, "demo")
         facts["discovered"] = _discovery(runtime, plugins, story)

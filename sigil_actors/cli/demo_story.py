@@ -8,6 +8,8 @@ from sigil_actors.cli.output import Output, console, terminal_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+_INDENT = 3
+
 
 class Story:
     """What is told, a heading and some lines an act."""
@@ -38,7 +40,7 @@ class Story:
             from rich.text import Text
 
             for line in terminal_text(text).split("\n"):
-                self._console.print(Text(f"   {line}", style=style), soft_wrap=True)
+                self._console.print(Text(" " * _INDENT + line, style=style), soft_wrap=True)
 
     def good(self, text: str) -> None:
         """Tell something that went well."""
@@ -52,5 +54,10 @@ class Story:
         """Show a table."""
         if self._console is not None:
             from rich.padding import Padding
+            from rich.table import Table
 
-            self._console.print(Padding(renderable, (0, 0, 0, 3)))
+            from sigil_actors.cli.tables import keep_short_columns_whole
+
+            if isinstance(renderable, Table):
+                keep_short_columns_whole(renderable, width=self._console.width - _INDENT)
+            self._console.print(Padding(renderable, (0, 0, 0, _INDENT)))

@@ -21,6 +21,12 @@ class PathNotFoundError(SigilError):
     fault = Fault.CALLER
 
 
+class NothingHeldError(SigilError):
+    """No version of the plugin waits to be approved."""
+
+    fault = Fault.CALLER
+
+
 class DemoFailedError(SigilError):
     """Something in the demo didn't go as it should."""
 

@@ -53,6 +53,7 @@ CODES: Final[Mapping[str, ExitCode]] = {
     "InvalidArgumentsError": ExitCode.INVALID_INPUT,
     "PluginUnavailableError": ExitCode.FAILED,
     "PluginStartError": ExitCode.FAILED,
+    "PluginHeldError": ExitCode.FAILED,
     "HandshakeError": ExitCode.FAILED,
     "PluginCrashedError": ExitCode.FAILED,
     "PluginCallError": ExitCode.FAILED,
@@ -66,7 +67,11 @@ CODES: Final[Mapping[str, ExitCode]] = {
     "ActorDownError": ExitCode.FAILED,
     "MailboxFullError": ExitCode.FAILED,
     "RestartIntensityError": ExitCode.FAILED,
+    "SupervisorDownError": ExitCode.FAILED,
+    "ChildStartError": ExitCode.FAILED,
     "ChildStartTimeoutError": ExitCode.FAILED,
+    "ChildExistsError": ExitCode.FAILED,
+    "ChildNotFoundError": ExitCode.FAILED,
     "KvUnavailableError": ExitCode.FAILED,
     "ApprovalsUnavailableError": ExitCode.FAILED,
     "SettingsError": ExitCode.INVALID_INPUT,
@@ -81,6 +86,7 @@ CODES: Final[Mapping[str, ExitCode]] = {
     "ConfigError": ExitCode.INVALID_INPUT,
     "InvalidInputError": ExitCode.INVALID_INPUT,
     "PathNotFoundError": ExitCode.NOT_FOUND,
+    "NothingHeldError": ExitCode.NOT_FOUND,
     "DemoFailedError": ExitCode.FAILED,
 }
 """By the name of the error's type, so that no module is loaded for it and a report can be looked up

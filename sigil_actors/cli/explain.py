@@ -20,15 +20,12 @@ from sigil_actors.cli.options import (
 from sigil_actors.cli.output import Output, terminal_text
 from sigil_actors.cli.own_runtime import find_plugin
 from sigil_actors.cli.signals import run_until_signal
+from sigil_actors.cli.supervisor import warn_of_unused
 from sigil_actors.control.client import ControlClient
-from sigil_actors.control.operations import (
-    check_patterns,
-    check_request,
-    explanation_json,
-    operator_name,
-)
+from sigil_actors.control.operations import check_patterns, check_request, operator_name
 from sigil_actors.control.protocol import ExplainRequest
-from sigil_actors.core.capability import CapabilitySet
+from sigil_actors.control.runtime_json import explanation_json
+from sigil_actors.core.capability import CapabilitySet, check_capability
 from sigil_actors.core.explanation import explain as explain_check
 from sigil_actors.core.json_value import JsonObject
 
@@ -40,7 +37,7 @@ def explain(
     *,
     workspace_allow: WorkspaceAllowOption = (),
     user_permissions: UserPermissionsOption = (),
-    plugins: PluginsOption = PLUGINS,
+    plugins: PluginsOption = None,
     state: StateOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -70,12 +67,14 @@ def explain(
     return trio.run(run_until_signal, carry_out)
 
 
-async def _explain(request: ExplainRequest, plugins: Path, state: Path) -> JsonObject:
+async def _explain(request: ExplainRequest, plugins: Path | None, state: Path) -> JsonObject:
     client = ControlClient(state)
     if client.is_supervised():
+        await warn_of_unused(client, plugins=plugins)
         return await client.explain(request)
     check = check_request(request, operator_name(os.getuid()))
-    manifest = (await find_plugin(request.plugin, plugins))[-1].manifest
+    check_capability(request.capability)
+    manifest = (await find_plugin(request.plugin, plugins or PLUGINS))[-1].manifest
     return explanation_json(
         explain_check(
             check,

@@ -1,6 +1,7 @@
 """Where things are: the state folder, the audit log in it, the plugins folder."""
 
 import os
+import pwd
 from pathlib import Path
 
 from sigil_actors.cli.errors import InvalidInputError, PathNotFoundError
@@ -12,11 +13,43 @@ PLUGINS = Path("plugins")
 def state_folder(given: Path | None) -> Path:
     """Return the state folder: the one that is named, or the one of this user."""
     if given is not None:
-        return given.absolute()
+        return _absolute(given)
     # XDG Base Directory Specification: a relative path in the variable is to be ignored.
     named = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(named) if os.path.isabs(named) else Path.home() / ".local" / "state"  # noqa: PTH117
+    base = Path(named) if os.path.isabs(named) else _home() / ".local" / "state"  # noqa: PTH117
     return base / "sigil-actors"
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        raise PathNotFoundError(
+            "the current folder is gone, so that a relative path means nothing",
+            remedy="Go to a folder that is there, or name the path from the root",
+        ) from None
+
+
+def _home() -> Path:
+    # An empty or relative HOME would put the state below whatever folder is the current one.
+    named = os.environ.get("HOME", "")
+    if os.path.isabs(named):  # noqa: PTH117
+        return Path(named)
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        raise InvalidInputError(
+            "neither HOME nor the system says where this user's files are",
+            remedy="Name the state folder with --state, or set HOME",
+        ) from None
+
+
+def real_path(path: Path) -> Path:
+    """Return which folder is meant, whatever links lead there; never fails."""
+    try:
+        return Path(os.path.realpath(path))
+    except OSError:
+        return path
 
 
 def audit_folder(state: Path) -> Path:

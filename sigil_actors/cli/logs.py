@@ -2,11 +2,17 @@
 
 import json
 import logging
+import os
+import queue
+import select
 import sys
+import threading
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from sigil_actors.cli.output import one_line
+from sigil_actors.cli.output import is_coloured, one_line
 
 _COLOURS = {
     logging.DEBUG: "2",
@@ -16,6 +22,13 @@ _COLOURS = {
     logging.CRITICAL: "1;31",
 }
 """SGR parameters; see ECMA-48, 8.3.117."""
+
+LINES_WAITING_MAX = 4096
+"""Lines that wait for a reader of the log that has stalled: minutes of a busy supervisor's, and
+some MiB at most."""
+
+FLUSH_S = 2.0
+"""How long the end of a supervisor waits for the reader of its log."""
 
 
 class PersonFormatter(logging.Formatter):
@@ -54,11 +67,90 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields)
 
 
+class BackgroundHandler(logging.Handler):
+    """Writes lines from a thread of its own, so that a reader that stalls blocks nobody else.
+
+    What doesn't fit in the queue is counted instead, and the count is written once there is room.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lines: queue.Queue[str | None] = queue.Queue(LINES_WAITING_MAX)
+        self._lost = 0
+        # A daemon, since it may be stuck in a write for as long as the reader likes.
+        self._thread = threading.Thread(target=self._write_all, name="log writer", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Have the record's line written soon. Never waits."""
+        try:
+            self._put(self.format(record))
+        except Exception:  # noqa: BLE001 - as each of logging's handlers
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Wait until what was logged is written, for a bounded time."""
+        try:
+            self._lines.put(None, timeout=FLUSH_S)
+        except queue.Full:
+            pass
+        else:
+            self._thread.join(FLUSH_S)
+        super().close()
+
+    def _put(self, line: str) -> None:
+        if self._lost:
+            told = f"{self._lost} lines of the log are lost: nobody took them"
+            lost = logging.LogRecord(__name__, logging.ERROR, "", 0, told, None, None)
+            try:
+                self._lines.put_nowait(self.format(lost))
+            except queue.Full:
+                self._lost += 1
+                return
+            self._lost = 0
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._lost += 1
+
+    def _write_all(self) -> None:
+        while (line := self._lines.get()) is not None:
+            content = f"{line}\n".encode(errors="backslashreplace")
+            try:
+                while content:
+                    content = content[self._write(content) :]
+            except OSError:
+                # Nobody reads it any more. There is no other place to say so.
+                continue
+
+    def _write(self, content: bytes) -> int:
+        try:
+            return os.write(self._descriptor, content)
+        except BlockingIOError:
+            # Whoever shares the stream has made it so that a write doesn't wait.
+            select.select((), (self._descriptor,), ())
+            return 0
+
+
+@contextmanager
+def logging_in_background(*, as_json: bool, level: int) -> Generator[None]:
+    """Send the log of this package to standard error from a thread, for as long as the block."""
+    handler = BackgroundHandler(sys.stderr.fileno())
+    _add(handler, as_json=as_json, level=level)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
 def set_up_logging(*, as_json: bool, level: int) -> None:
     """Send the log of this package to standard error."""
-    from sigil_actors.cli.output import is_coloured
+    _add(logging.StreamHandler(sys.stderr), as_json=as_json, level=level)
 
-    handler = logging.StreamHandler(sys.stderr)
+
+def _add(handler: logging.Handler, *, as_json: bool, level: int) -> None:
     handler.setFormatter(
         JsonFormatter() if as_json else PersonFormatter(coloured=is_coloured(sys.stderr))
     )

@@ -5,27 +5,44 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cyclopts import App, CycloptsError
 
 from sigil_actors.cli.exit_codes import INTERRUPTED, ExitCode
 
+if TYPE_CHECKING:
+    from sigil_actors.errors import SigilError
+
 HELP = "Run plugins under supervision, in their bounds, and on the record."
+
+_PATH_ERRORS = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
+"""What the system says of a path that can't be one."""
+
+_COMMANDS = (
+    ("run", "run", "Run the supervisor in the foreground until a signal ends it."),
+    ("ps", "ps", "Show the plugins of the running supervisor, and how each of them is."),
+    ("events", "events", "Follow what happens to plugins, a line an event."),
+    ("orders", "start", "Start a plugin that is stopped or quarantined."),
+    ("orders", "stop", "Stop a plugin; its calls get some seconds."),
+    ("orders", "drain", "Let a plugin finish its calls, take no new ones, and stop it."),
+    ("reload", "reload", "Bring a plugin's new version in without dropping a call."),
+    ("approve", "approve", "Let a version run that asks for more than the one before."),
+    ("call", "call", "Call a tool of a plugin; its answer goes to standard output as it streams."),
+    ("describe", "describe", "Show the tools of a plugin, with the schema of their arguments."),
+    ("validate", "validate", "Check manifests, and name every problem with its file and line."),
+    ("explain", "explain", "Say why a plugin may do something or not, and what would change that."),
+    ("doctor", "doctor", "Say what this machine can and can't do, with remedies."),
+    ("demo", "demo", "Show the whole story in a minute: no root, no network."),
+)
+"""The module, the command's name, which is its function's as well, and its line of help."""
 
 
 def build_app() -> App:
     """Return the commands; each one's module is loaded when it is run."""
     app = App(name="sigil-actors", help=HELP, version=_version, result_action="return_value")
-    for name, text in (
-        ("run", "Run the supervisor in the foreground until a signal ends it."),
-        ("call", "Call a tool of a plugin; its answer goes to standard output as it streams."),
-        ("validate", "Check manifests, and name every problem with its file and line."),
-        ("explain", "Say why a plugin may do something or not, and what would change that."),
-        ("doctor", "Say what this machine can and can't do, with remedies."),
-        ("demo", "Show the whole story in a minute: no root, no network."),
-    ):
-        app.command(f"sigil_actors.cli.{name}:{name}", name=name, help=text)
+    for module, name, text in _COMMANDS:
+        app.command(f"sigil_actors.cli.{module}:{name}", name=name, help=text)
     audit = App(name="audit", help="Read and verify the audit log.")
     audit.command(
         "sigil_actors.cli.audit_query:query", name="query", help="Show entries of the audit log."
@@ -76,6 +93,9 @@ def run(arguments: Sequence[str]) -> int:
         return int(code or ExitCode.OK)
     except KeyboardInterrupt:
         return INTERRUPTED + signal.SIGINT
+    except SystemExit:
+        # Nobody reads the help any more: rich, which shows it, ends the process in its own way.
+        return INTERRUPTED + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001 - the process ends here, and says why
         return _tell(error, as_json=as_json)
 
@@ -91,7 +111,7 @@ def _tell(error: Exception, *, as_json: bool) -> int:
         return ExitCode.FAILED
     from sigil_actors.cli.failure import only_sigil_error, tell_bug, tell_error
 
-    told = only_sigil_error(error)
+    told = only_sigil_error(error) or _wrong_path(error)
     return tell_bug(error) if told is None else tell_error(told, as_json=as_json)
 
 
@@ -111,6 +131,33 @@ def _is_full(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(map(_is_full, error.exceptions))
     return isinstance(error, OSError) and error.errno == errno.ENOSPC
+
+
+def _wrong_path(error: BaseException) -> "SigilError | None":
+    """Return what to tell where a path was at fault that nobody looked at before; None else."""
+    if isinstance(error, BaseExceptionGroup):
+        found = [_wrong_path(inner) for inner in error.exceptions]
+        return found[0] if all(found) else None
+    if not isinstance(error, OSError):
+        return None
+    if error.errno not in _PATH_ERRORS and not (error.errno == errno.ENOENT and _is_lost()):
+        return None
+    from sigil_actors.cli.errors import InvalidInputError
+    from sigil_actors.core.wording import shown
+
+    named = "the current folder" if error.filename is None else shown(os.fsdecode(error.filename))
+    return InvalidInputError(
+        f"{named}: {error.strerror}", remedy="Correct the path, and look whether its folders exist"
+    )
+
+
+def _is_lost() -> bool:
+    """Tell whether the current folder is gone, so that no relative path means anything."""
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib isn't loaded here
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _is_broken_pipe(error: BaseException) -> bool:

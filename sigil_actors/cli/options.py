@@ -26,8 +26,12 @@ StateOption: TypeAlias = Annotated[
     ),
 ]
 PluginsOption: TypeAlias = Annotated[
-    Path, Parameter(name="--plugins", help="The folder with a folder for each plugin.")
+    Path | None,
+    Parameter(
+        name="--plugins", help="The folder with a folder for each plugin. By default plugins."
+    ),
 ]
+"""None where it wasn't given, so that a supervisor's other folder isn't complained of."""
 ConfigOption: TypeAlias = Annotated[
     Path | None,
     Parameter(

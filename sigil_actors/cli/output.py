@@ -92,11 +92,16 @@ class Output:
 
     def show(self, renderable: "RenderableType") -> None:
         """Show a table or the like to people."""
-        console(sys.stdout).print(renderable)
+        show_on(console(sys.stdout), renderable)
 
     def note(self, text: str) -> None:
         """Say something that is no data."""
-        print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
+        note(text)
+
+    async def streamed_line(self, text: str) -> None:
+        """Write a line, and wait until it is taken; a cancel doesn't wait."""
+        encoding = sys.stdout.encoding or "utf-8"
+        await self._write(f"{text}\n".encode(encoding, "backslashreplace"))
 
     async def chunk(self, text: str) -> None:
         """Write a piece of a plugin's answer, and wait until it is taken.
@@ -110,15 +115,34 @@ class Output:
             content = terminal_text(text).encode(encoding, "backslashreplace")
         else:
             content = text.encode("utf-8", "surrogatepass")
-        sys.stdout.flush()
-        # In a thread, so that a reader that has stopped taking it doesn't keep Ctrl-C away; by its
-        # descriptor, so that a thread that is left behind holds no lock of Python's own buffers.
-        await trio.to_thread.run_sync(_write, sys.stdout.fileno(), content, abandon_on_cancel=True)
+        await self._write(content)
 
     async def end_line(self, *, ends_line: bool) -> None:
         """Go to the next line of a terminal where the answer has left it in the middle of one."""
         if not (ends_line or self.as_json) and sys.stdout.isatty():
             await self.chunk("\n")
+
+    async def _write(self, content: bytes) -> None:
+        sys.stdout.flush()
+        # In a thread, so that a reader that has stopped taking it doesn't keep Ctrl-C away; by its
+        # descriptor, so that a thread that is left behind holds no lock of Python's own buffers.
+        await trio.to_thread.run_sync(_write, sys.stdout.fileno(), content, abandon_on_cancel=True)
+
+
+def show_on(shown_on: "Console", renderable: "RenderableType") -> None:
+    """Show a table or the like, its short columns whole where there is room for them."""
+    from rich.table import Table
+
+    from sigil_actors.cli.tables import keep_short_columns_whole
+
+    if isinstance(renderable, Table):
+        keep_short_columns_whole(renderable, width=shown_on.width)
+    shown_on.print(renderable)
+
+
+def note(text: str) -> None:
+    """Say something that is no data."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
 
 
 def _write(descriptor: int, content: bytes) -> None:

@@ -10,7 +10,8 @@ import trio
 
 from sigil_actors.assembly import open_runtime
 from sigil_actors.cli.config import read_config
-from sigil_actors.cli.folders import audit_folder, check_plugins_folder
+from sigil_actors.cli.folders import PLUGINS, audit_folder, check_plugins_folder
+from sigil_actors.cli.supervisor import warn_of_unused
 from sigil_actors.control.client import ControlClient
 from sigil_actors.control.operations import RuntimeOperations, check_not_refused
 from sigil_actors.core.json_value import JsonObject
@@ -29,7 +30,7 @@ _HELD_PAUSE_S = 0.05
 
 @asynccontextmanager
 async def open_operations(
-    *, plugin: str, plugins: Path, state: Path, config: Path | None
+    *, plugin: str, plugins: Path | None, state: Path, config: Path | None
 ) -> AsyncGenerator[RuntimeOperations | ControlClient]:
     """Give the running supervisor, or else a runtime that has that plugin and what it depends on.
 
@@ -44,7 +45,8 @@ async def open_operations(
     patience = trio.current_time() + HELD_S
     async with AsyncExitStack() as stack:
         while not client.is_supervised():
-            own = _open_runtime_of(plugin, plugins=plugins, state=state, config=config)
+            folder = PLUGINS if plugins is None else plugins
+            own = _open_runtime_of(plugin, plugins=folder, state=state, config=config)
             try:
                 runtime = await stack.enter_async_context(own)
             except StateFolderHeldError:
@@ -55,6 +57,7 @@ async def open_operations(
             else:
                 yield RuntimeOperations(runtime, uid=os.getuid())
                 return
+        await warn_of_unused(client, plugins=plugins, config=config)
         yield client
 
 

@@ -1,12 +1,13 @@
 """`sigil-actors run`: the supervisor in the foreground."""
 
 import logging
-import signal
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import trio
+from cyclopts import Parameter
 
 from sigil_actors.assembly import open_runtime
 from sigil_actors.cli.config import read_config
@@ -15,17 +16,21 @@ from sigil_actors.cli.folders import (
     PLUGINS,
     audit_folder,
     check_plugins_folder,
+    real_path,
     state_folder,
 )
-from sigil_actors.cli.logs import set_up_logging
+from sigil_actors.cli.logs import logging_in_background
 from sigil_actors.cli.options import ConfigOption, JsonOption, PluginsOption, StateOption
-from sigil_actors.cli.output import Output, terminal_text
-from sigil_actors.cli.signals import ENDING
-from sigil_actors.control.operations import discovery_problem_json, status_json
+from sigil_actors.cli.output import Output
+from sigil_actors.cli.run_changes import rescan_when_told, tell_how_to_approve
+from sigil_actors.cli.run_signals import told_by_signals
+from sigil_actors.control.operations import RuntimeOperations
+from sigil_actors.control.runtime_json import discovery_problem_json, status_json
 from sigil_actors.control.server import serve_control
 from sigil_actors.control.socket_file import listening_socket, socket_path
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.runtime.runtime import Runtime
+from sigil_actors.runtime.settings import RuntimeSettings
 
 logger = logging.getLogger(__name__)
 
@@ -35,77 +40,72 @@ LAST_LINES_S = 2.0
 
 def run(
     *,
-    plugins: PluginsOption = PLUGINS,
+    plugins: PluginsOption = None,
     state: StateOption = None,
     config: ConfigOption = None,
+    no_watch: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            show_default=False,
+            help="Leave changes of the plugins folder alone until SIGHUP or reload.",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> int:
     """Run the supervisor in the foreground until a signal ends it.
 
     SIGTERM and SIGINT let the plugins finish what they have accepted; a second one kills,
-    which the exit code tells: 130 or 143. The log goes to standard error.
+    which the exit code tells: 130 or 143. What changes in the plugins folder is taken up, and on
+    SIGHUP at once; a version that asks for more than the one before is held until it is approved.
+    The log goes to standard error.
     """
     output = Output(as_json=json)
-    set_up_logging(as_json=json, level=logging.INFO)
-    check_plugins_folder(plugins)
-    configs = read_config(config)
-    return trio.run(_supervise, plugins, state_folder(state), configs, output)
+    folder = PLUGINS if plugins is None else plugins
+    with logging_in_background(as_json=json, level=logging.INFO):
+        check_plugins_folder(folder)
+        configs = read_config(config)
+        settings = RuntimeSettings(watch_plugins=not no_watch)
+        return trio.run(_supervise, folder, state, configs, settings, output)
 
 
 async def _supervise(
-    plugins: Path, state: Path, configs: Mapping[str, JsonObject], output: Output
+    plugins: Path,
+    named_state: Path | None,
+    configs: Mapping[str, JsonObject],
+    settings: RuntimeSettings,
+    output: Output,
 ) -> int:
     from sigil_actors import SqliteAuditStore
 
+    state = state_folder(named_state)
     # The clients are served from outside the runtime's block: its end waits for their calls.
-    async with _told_to_end() as told, trio.open_nursery() as clients:
+    async with told_by_signals() as told, trio.open_nursery() as clients:
         async with open_runtime(
             plugins,
             audit_store=SqliteAuditStore(audit_folder(state)),
             configs=configs,
+            settings=settings,
             state_dir=state,
         ) as runtime:
             _tell_discovered(runtime, plugins, configs, output)
             with listening_socket(state) as listener:
-                accepting: trio.CancelScope = await clients.start(serve_control, runtime, listener)
+                accepting: trio.CancelScope = await clients.start(
+                    serve_control, runtime, listener, real_path(plugins)
+                )
                 _tell_listening(state, output)
-                await told.to_end.wait()
+                async with trio.open_nursery() as changes:
+                    operator = RuntimeOperations(runtime, uid=os.getuid())
+                    changes.start_soon(rescan_when_told, operator, told.hangups)
+                    if named_state is not None:
+                        changes.start_soon(tell_how_to_approve, runtime, named_state)
+                    await told.to_end.wait()
+                    changes.cancel_scope.cancel()
                 accepting.cancel()
             logger.info("draining; a second signal kills")
         clients.cancel_scope.deadline = trio.current_time() + LAST_LINES_S
     logger.info("stopped")
     return ExitCode.OK if told.killed_by is None else INTERRUPTED + told.killed_by
-
-
-class _Told:
-    """What the signals have said so far."""
-
-    def __init__(self) -> None:
-        self.to_end = trio.Event()
-        self.killed_by: int | None = None
-
-
-@asynccontextmanager
-async def _told_to_end() -> AsyncGenerator[_Told]:
-    """Tell what signals say: the first one to end; a second one cancels the block."""
-    told = _Told()
-    async with trio.open_nursery() as nursery:
-
-        async def listen(*, task_status: trio.TaskStatus[None]) -> None:
-            with trio.open_signal_receiver(*ENDING) as signals:
-                task_status.started()
-                async for number in signals:
-                    if told.to_end.is_set():
-                        told.killed_by = number
-                        logger.warning("%s again: killing", signal.Signals(number).name)
-                        nursery.cancel_scope.cancel()
-                    else:
-                        logger.info("%s", signal.Signals(number).name)
-                        told.to_end.set()
-
-        await nursery.start(listen)
-        yield told
-        nursery.cancel_scope.cancel()
 
 
 def _tell_discovered(
@@ -126,13 +126,8 @@ def _tell_discovered(
         for status in runtime.list():
             table.add_row(status.name, status.version, status.type, status.tier)
         output.show(table)
-    for problem in runtime.problems:
-        for line in problem.render().splitlines():
-            output.text(f"refused: {terminal_text(line)}")
     if not found and not runtime.problems:
-        output.note(
-            f"{plugins} holds no plugin; put a folder with a plugin.yaml into it, then start again"
-        )
+        output.note(f"{plugins} holds no plugin; put a folder with a plugin.yaml into it")
 
 
 def _tell_listening(state: Path, output: Output) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from rich.cells import cell_len
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +17,15 @@ DETAILS_CHARACTERS_MAX = 100
 NARROW_BELOW = 120
 """Characters of a line that hold all columns of the log, with some room for the details."""
 
+GAP = 2
+"""Characters between two columns."""
+
+SHORT_MAX = 24
+"""Characters of a column whose words are kept together: names, versions, states."""
+
+LONG_MIN = 16
+"""Characters that a longer column needs at least to be readable."""
+
 _COLOURS = {
     "denied": "red",
     "crashed": "red",
@@ -25,6 +36,10 @@ _COLOURS = {
     "allowed": "green",
     "ok": "green",
     "running": "green",
+    "healthy": "green",
+    "degraded": "yellow",
+    "unhealthy": "red",
+    "held": "yellow",
 }
 
 
@@ -36,16 +51,37 @@ def new_table(*columns: str) -> Table:
     return table
 
 
+def keep_short_columns_whole(table: Table, *, width: int) -> Table:
+    """Keep the words of short columns together where `width` allows it; the long ones wrap.
+
+    Else rich takes from all columns alike, and breaks words where a line of text could give way.
+    """
+    longest = [
+        max(cell_len(line) for cell in (column.header, *column.cells) for line in _lines(cell))
+        for column in table.columns
+    ]
+    gaps = GAP * (len(longest) - 1)
+    needed = sum(length if length <= SHORT_MAX else LONG_MIN for length in longest) + gaps
+    if needed <= width:
+        for column, length in zip(table.columns, longest, strict=True):
+            column.no_wrap = column.no_wrap or length <= SHORT_MAX
+    return table
+
+
+def _lines(cell: RenderableType) -> Sequence[str]:
+    return str(cell).split("\n")
+
+
 def plugins_table(plugins: Iterable[Mapping[str, JsonValue]]) -> Table:
     """Return a table of plugins as `status_json` has them."""
-    table = new_table("plugin", "version", "type", "tier", "state", "generation", "restarts")
+    table = new_table("plugin", "version", "state", "generation", "restarts", "in flight", "health")
     for plugin in plugins:
         state = "quarantined" if plugin["quarantined"] else str(plugin["state"])
         table.add_row(
-            *(_cell(plugin[name]) for name in ("name", "version", "type", "tier")),
+            *(_cell(plugin[name]) for name in ("name", "version")),
             coloured(state),
-            _cell(plugin["generation"]),
-            _cell(plugin["restarts"]),
+            *(_cell(plugin[name]) for name in ("generation", "restarts", "in_flight")),
+            coloured(str(plugin["health"] or "-")),
         )
     return table
 

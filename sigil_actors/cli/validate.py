@@ -1,5 +1,6 @@
 """`sigil-actors validate`: what is wrong with manifests, all of it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from sigil_actors.cli.exit_codes import ExitCode
 from sigil_actors.cli.options import JsonOption
 from sigil_actors.cli.output import Output, terminal_text
 from sigil_actors.control.error_report import problem_json
+from sigil_actors.core.execution import WasmExecution
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.manifest import Manifest
 from sigil_actors.errors import ManifestError, Problem
@@ -44,7 +46,8 @@ def validate(
         from sigil_actors.cli.errors import UsageError
 
         raise UsageError("no path is given", remedy="Name a manifest or a folder")
-    missing = [path for path in paths if not path.exists()]
+    # A path that can't be one isn't there either.
+    missing = [path for path in paths if not os.path.exists(path)]  # noqa: PTH110 - doesn't raise
     checked = [one for path in paths if path not in missing for one in _check(path)]
     if output.as_json:
         output.document(
@@ -62,7 +65,10 @@ def validate(
             f"there is no {' and no '.join(map(str, missing))}", remedy="Correct the path"
         )
     if not checked:
-        output.note("no manifest was found; a plugin is a folder with a plugin.yaml")
+        raise PathNotFoundError(
+            f"there is no manifest in {' or '.join(map(str, paths))}",
+            remedy="Name a folder with a plugin.yaml, or one with such folders in it",
+        )
     return ExitCode.OK if all(one.is_ok for one in checked) else ExitCode.INVALID_INPUT
 
 
@@ -82,7 +88,9 @@ class Checked:
     @property
     def remarks(self) -> tuple[Problem, ...]:
         """What is legitimate, but worth a look."""
-        return () if self.manifest is None else self.manifest.remarks()
+        if self.manifest is None:
+            return ()
+        return (*self.manifest.remarks(), *_missing_module(self.manifest, Path(self.file).parent))
 
     def text(self) -> str:
         """Return it for people, a line a problem or remark."""
@@ -106,6 +114,20 @@ class Checked:
             "problems": [problem_json(problem) for problem in self.problems],
             "remarks": [problem_json(remark) for remark in self.remarks],
         }
+
+
+def _missing_module(manifest: Manifest, folder: Path) -> Iterator[Problem]:
+    # A remark only: a manifest is often checked before its module is built.
+    execution = manifest.execution
+    if isinstance(execution, WasmExecution) and not os.path.isfile(  # noqa: PTH113 - doesn't raise
+        folder / execution.module
+    ):
+        yield Problem(
+            path="execution.module",
+            line=0,
+            what=f"there is no file {execution.module}, so the plugin can't start yet",
+            remedy="Build it, or correct the path; it is relative to the plugin's folder",
+        )
 
 
 def _tier(manifest: Manifest) -> str:

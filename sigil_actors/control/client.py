@@ -1,5 +1,6 @@
 """Asks a running supervisor through its control socket, in the words of `RuntimeOperations`."""
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -17,13 +18,21 @@ from sigil_actors.control.protocol import (
     CHUNK,
     DONE,
     ERROR,
+    EVENT,
     REPLY_BYTES_MAX,
+    AboutRequest,
+    ApproveRequest,
     CallRequest,
     ControlProtocolError,
     DescribeRequest,
+    EventsRequest,
     ExplainRequest,
+    HeldRequest,
     ListRequest,
+    OrderRequest,
     Request,
+    RescanRequest,
+    TreeRequest,
     decode,
     encode_request,
 )
@@ -35,7 +44,8 @@ SEND_S = 30.0
 """How long a supervisor may leave a request untaken."""
 
 ANSWER_S = 30.0
-"""How long it may take to tell something that runs no plugin."""
+"""How long it may take to tell something that waits for no plugin. What starts or drains one takes
+as long as the plugin may, and is over at once where the supervisor ends."""
 
 
 class ReplyChunks:
@@ -63,6 +73,28 @@ class ReplyChunks:
         self.count += 1
         self.characters += len(text)
         return text
+
+
+class ReplyEvents:
+    """What happens in the supervisor, as it comes; ends with the supervisor."""
+
+    def __init__(self, replies: "_Replies") -> None:
+        self._replies = replies
+
+    def __aiter__(self) -> AsyncIterator[JsonObject]:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> JsonObject:
+        """Return the next event, as `event_json` has it.
+
+        Raises:
+            SupervisorUnreachableError: the supervisor is gone without having said so.
+        """
+        event = await self._replies.next_event()
+        if event is None:
+            raise StopAsyncIteration
+        return event
 
 
 class ControlClient:
@@ -94,9 +126,29 @@ class ControlClient:
         async with self._asking(request) as replies:
             yield ReplyChunks(replies)
 
-    async def list(self) -> JsonObject:
-        """Return all plugins, and what was found and can't be used."""
-        return await self._ask(ListRequest())
+    @asynccontextmanager
+    async def events(self, request: EventsRequest) -> AsyncGenerator[ReplyEvents]:
+        """Follow what happens from the beginning of the block on.
+
+        Raises:
+            ReportedError: there is no such plugin.
+            SupervisorUnreachableError: there is no supervisor, or it went away.
+        """
+        async with self._asking(request) as replies:
+            await replies.following()
+            yield ReplyEvents(replies)
+
+    async def about(self) -> JsonObject:
+        """Return what the supervisor was started with."""
+        return await self._ask(AboutRequest())
+
+    async def list(self, request: ListRequest) -> JsonObject:
+        """Return all plugins or one, and what was found and can't be used."""
+        return await self._ask(request)
+
+    async def tree(self) -> JsonObject:
+        """Return the supervision tree."""
+        return await self._ask(TreeRequest())
 
     async def describe(self, request: DescribeRequest) -> JsonObject:
         """Return a plugin's tools."""
@@ -106,18 +158,34 @@ class ControlClient:
         """Return why a capability is allowed or denied."""
         return await self._ask(request)
 
+    async def order(self, request: OrderRequest) -> JsonObject:
+        """Start, stop, drain or reload a plugin; return its status when that is done."""
+        return await self._ask(request, within_s=math.inf)
+
+    async def rescan(self) -> JsonObject:
+        """Have the supervisor look into its plugins folder again; return what came of it."""
+        return await self._ask(RescanRequest(), within_s=math.inf)
+
+    async def held(self, request: HeldRequest) -> JsonObject:
+        """Return which version of a plugin waits to be approved."""
+        return await self._ask(request, within_s=math.inf)
+
+    async def approve(self, request: ApproveRequest) -> JsonObject:
+        """Approve the version that is held, and start it; return its status then."""
+        return await self._ask(request, within_s=math.inf)
+
     def report(self, error: SigilError) -> ErrorReport:
         """Return what is told of an error."""
         return report_of(error)
 
-    async def _ask(self, request: Request) -> JsonObject:
+    async def _ask(self, request: Request, *, within_s: float = ANSWER_S) -> JsonObject:
         try:
-            with trio.fail_after(ANSWER_S):
+            with trio.fail_after(within_s):
                 async with self._asking(request) as replies:
                     return await replies.done()
         except trio.TooSlowError:
             raise SupervisorUnreachableError(
-                f"the supervisor didn't answer within {ANSWER_S:g} s",
+                f"the supervisor didn't answer within {within_s:g} s",
                 remedy="Look whether it still works; its log may tell",
             ) from None
 
@@ -149,6 +217,21 @@ class _Replies:
         if not isinstance(text, str):
             raise _not_understood()
         return text
+
+    async def following(self) -> None:
+        """Wait until nothing is missed any more."""
+        reply = await self._receive()
+        if EVENT not in reply or reply[EVENT] is not None:
+            raise _not_understood()
+
+    async def next_event(self) -> JsonObject | None:
+        reply = await self._receive()
+        if DONE in reply:
+            return None
+        event = reply.get(EVENT)
+        if not isinstance(event, dict):
+            raise _not_understood()
+        return event
 
     async def done(self) -> JsonObject:
         answer = (await self._receive()).get(DONE)

@@ -1,22 +1,48 @@
 """What an operator can ask of a runtime, whether it is in this process or behind the socket."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
 import attrs
 
-from sigil_actors.control.error_report import ErrorReport, problem_json, report_of
-from sigil_actors.control.protocol import CallRequest, DescribeRequest, ExplainRequest
-from sigil_actors.core.capability import CapabilitySet
-from sigil_actors.core.explanation import Explanation
+from sigil_actors.control.error_report import ErrorReport, report_of
+from sigil_actors.control.operator_log import OperatorLog
+from sigil_actors.control.protocol import (
+    ApproveRequest,
+    CallRequest,
+    DescribeRequest,
+    EventsRequest,
+    ExplainRequest,
+    HeldRequest,
+    ListRequest,
+    OrderRequest,
+    Verb,
+)
+from sigil_actors.control.runtime_json import (
+    discovery_problem_json,
+    event_json,
+    explanation_json,
+    held_json,
+    status_json,
+    tree_json,
+)
+from sigil_actors.core.capability import CapabilitySet, check_capability
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.lifecycle import PluginState
 from sigil_actors.core.policy import CheckRequest
-from sigil_actors.errors import CapabilityDeniedError, ManifestError, SigilError
+from sigil_actors.errors import (
+    CapabilityDeniedError,
+    ManifestError,
+    PluginHeldError,
+    PluginStartError,
+    PluginUnavailableError,
+    SigilError,
+)
 from sigil_actors.runtime.chunks import Chunks
 from sigil_actors.runtime.discovery import DiscoveryProblem
+from sigil_actors.runtime.events import EventStream
 from sigil_actors.runtime.runtime import Runtime
 from sigil_actors.runtime.session import Session
 from sigil_actors.runtime.status import PluginStatus
@@ -52,9 +78,11 @@ def check_patterns(*sets: Sequence[str]) -> None:
 class RuntimeOperations:
     """Asks a runtime in this process on behalf of one operator."""
 
-    def __init__(self, runtime: Runtime, *, uid: int) -> None:
+    def __init__(self, runtime: Runtime, *, uid: int, plugins: Path | None = None) -> None:
         self._runtime = runtime
+        self._plugins = plugins
         self._operator = operator_name(uid)
+        self._log = OperatorLog(runtime.enforcer, self._operator)
 
     @asynccontextmanager
     async def call(self, request: CallRequest) -> AsyncGenerator[Chunks]:
@@ -69,12 +97,126 @@ class RuntimeOperations:
         async with session.execute(request.plugin, request.tool, request.arguments) as chunks:
             yield chunks
 
-    def list(self) -> JsonObject:
-        """Return all plugins, and what was found and can't be used."""
+    def about(self) -> JsonObject:
+        """Return what the runtime was started with: where its plugins come from."""
+        return {"plugins": None if self._plugins is None else str(self._plugins)}
+
+    def list(self, request: ListRequest) -> JsonObject:
+        """Return all plugins or the one that is named, and what was found and can't be used.
+
+        Raises:
+            PluginNotFoundError: there is none of that name.
+            ManifestError: its manifest was refused.
+        """
+        if request.plugin:
+            return {"plugins": [status_json(self._check_known(request.plugin))], "problems": []}
         return {
             "plugins": [status_json(status) for status in self._runtime.list()],
             "problems": [discovery_problem_json(problem) for problem in self._runtime.problems],
         }
+
+    def tree(self) -> JsonObject:
+        """Return the supervision tree; `text` is the one for people."""
+        tree = self._runtime.tree()
+        return {"tree": tree_json(tree), "text": "\n".join(tree.lines())}
+
+    async def order(self, request: OrderRequest) -> JsonObject:
+        """Start, stop, drain or reload a plugin; return its status when that is done.
+
+        Raises:
+            PluginNotFoundError: there is none of that name.
+            PluginHeldError: what would be started asks for more than what ran before.
+            PluginStartError: it didn't come up.
+            AuditUnavailableError: a start or a reload couldn't be recorded, so nothing was done.
+        """
+        plugin = request.plugin
+        if request.verb is not Verb.RELOAD:
+            self._check_known(plugin)
+        else:
+            # Its manifest may have been mended since it was refused.
+            self._runtime.get(plugin)
+        match request.verb:
+            case Verb.START:
+                await self._log.record(request.verb, plugin)
+                await self._runtime.start(plugin)
+            case Verb.RELOAD:
+                await self._log.record(request.verb, plugin)
+                await self._runtime.reload(plugin)
+            case Verb.STOP:
+                await self._log.record_stop(request.verb, plugin)
+                await self._runtime.stop(plugin)
+            case Verb.DRAIN:
+                await self._log.record_stop(request.verb, plugin)
+                await self._runtime.drain(plugin)
+            case never:
+                assert_never(never)
+        return status_json(self._runtime.get(plugin))
+
+    async def rescan(self) -> JsonObject:
+        """Look into the plugins folder again; return what came of it, plugin by plugin.
+
+        Raises:
+            AuditUnavailableError: it couldn't be recorded, so nothing was done.
+        """
+        await self._log.record("rescan")
+        results = await self._runtime.rescan()
+        held = {status.name: status.held for status in self._runtime.list()}
+        return {
+            "results": [
+                {
+                    "plugin": result.plugin,
+                    "what": result.what,
+                    "reason": result.reason,
+                    "held": held_json(held.get(result.plugin)),
+                }
+                for result in results
+            ]
+        }
+
+    async def held(self, request: HeldRequest) -> JsonObject:
+        """Return which version of a plugin waits to be approved, once it is up or held.
+
+        Raises:
+            PluginNotFoundError: there is none of that name.
+            ManifestError: its manifest was refused.
+        """
+        with suppress(PluginUnavailableError, PluginStartError):
+            await self._wait_until_up(request.plugin)
+        status = self._runtime.get(request.plugin)
+        return {
+            "plugin": status.name,
+            "version": status.version,
+            "state": status.state,
+            "held": held_json(status.held),
+        }
+
+    async def approve(self, request: ApproveRequest) -> JsonObject:
+        """Approve the version that is held, and start it; return its status then.
+
+        Raises:
+            PluginNotFoundError: there is none of that name.
+            PluginStartError: it didn't come up; it stays approved.
+            AuditUnavailableError: it couldn't be recorded, so nothing was done.
+            SigilError: nothing is held, or something else.
+        """
+        self._check_known(request.plugin)
+        approved: JsonObject = {"snapshot_sha256": request.snapshot_sha256}
+        await self._log.record("approve", request.plugin, approved)
+        await self._runtime.approve(request.plugin, request.snapshot_sha256)
+        return status_json(self._runtime.get(request.plugin))
+
+    @asynccontextmanager
+    async def events(self, request: EventsRequest) -> AsyncGenerator[AsyncIterator[JsonObject]]:
+        """Give what happens from now on, until the runtime ends.
+
+        Raises:
+            PluginNotFoundError: there is none of that name.
+            ManifestError: its manifest was refused.
+        """
+        if request.plugin:
+            self._check_known(request.plugin)
+        async with self._runtime.events() as stream:
+            yield _EventsOf(stream, request.plugin)
 
     async def describe(self, request: DescribeRequest) -> JsonObject:
         """Return a plugin's tools.
@@ -102,9 +244,10 @@ class RuntimeOperations:
         Raises:
             PluginNotFoundError: there is no such plugin.
             ManifestError: its manifest was refused.
-            InvalidCapabilityError: a pattern is malformed.
+            InvalidCapabilityError: the capability or a pattern is malformed.
         """
         self._check_known(request.plugin)
+        check_capability(request.capability)
         return explanation_json(self._runtime.explain(check_request(request, self._operator)))
 
     def report(self, error: SigilError) -> ErrorReport:
@@ -133,7 +276,37 @@ class RuntimeOperations:
         status = self._check_known(plugin)
         # One that has crashed is not waited for: its caller is told so, and when to try again.
         if status.restarts == 0 and status.state is not PluginState.DRAINING:
-            await self._runtime.wait_until_running(plugin)
+            try:
+                await self._runtime.wait_until_running(plugin)
+            except PluginUnavailableError:
+                held = self._runtime.get(plugin).held
+                if held is None:
+                    raise
+                raise PluginHeldError(
+                    plugin,
+                    version=held.version,
+                    snapshot_sha256=held.snapshot_sha256,
+                    differences=held.differences,
+                ) from None
+
+
+class _EventsOf:
+    """The events of one plugin, or of all, as JSON."""
+
+    def __init__(self, stream: EventStream, plugin: str) -> None:
+        self._stream = stream
+        self._plugin = plugin
+
+    def __aiter__(self) -> AsyncIterator[JsonObject]:
+        return self
+
+    async def __anext__(self) -> JsonObject:
+        missed = 0
+        while True:
+            event = await anext(self._stream)
+            missed += event.missed
+            if self._plugin in {"", event.plugin}:
+                return event_json(attrs.evolve(event, missed=missed))
 
 
 def check_request(request: ExplainRequest, operator: str) -> CheckRequest:
@@ -163,53 +336,3 @@ def check_not_refused(plugin: str, problems: Sequence[DiscoveryProblem]) -> None
         # A manifest that can't be read names nobody, but its folder does.
         if plugin and plugin in {problem.plugin, Path(problem.file).parent.name}:
             raise ManifestError(problem.problems, file=problem.file)
-
-
-def status_json(status: PluginStatus) -> JsonObject:
-    """Return a plugin's status for a JSON text."""
-    return {
-        "name": status.name,
-        "version": status.version,
-        "type": status.type,
-        "tier": status.tier,
-        "state": status.state,
-        "generation": status.generation,
-        "restarts": status.restarts,
-        "in_flight": status.in_flight,
-        "reason": status.reason,
-        "quarantined": status.quarantined,
-        "restart_in_s": status.restart_in_s,
-        "last_words": list(status.last_words),
-        "usage": status.usage,
-    }
-
-
-def discovery_problem_json(problem: DiscoveryProblem) -> JsonObject:
-    """Return something that was found and can't be used for a JSON text."""
-    return {
-        "file": problem.file,
-        "plugin": problem.plugin,
-        "problems": [problem_json(one) for one in problem.problems],
-    }
-
-
-def explanation_json(explanation: Explanation) -> JsonObject:
-    """Return an explanation for a JSON text; `text` is the one for people."""
-    request = explanation.request
-    return {
-        "plugin": request.plugin,
-        "capability": request.capability,
-        "allowed": explanation.verdict.allowed,
-        "reason": explanation.verdict.reason,
-        "sets": [
-            {
-                "name": one.name,
-                "consulted": one.consulted,
-                "matched": one.matched,
-                "nearest": one.nearest,
-            }
-            for one in explanation.sets
-        ],
-        "remedy": explanation.remedy,
-        "text": explanation.text(),
-    }

@@ -1,13 +1,16 @@
 """What is said through the control socket: one request a connection, as lines of JSON.
 
-The client sends one line, the request. The supervisor answers with lines `{"chunk": TEXT}`, as many
-as there are, and one last line: `{"done": OBJECT}` or `{"error": REPORT}`. Whoever hangs up, with
-one half of the connection or both, cancels what was asked for.
+The client sends one line, the request. The supervisor answers with lines `{"chunk": TEXT}` to a
+call, or `{"event": OBJECT}` to one who follows events (the first of them holds null: from now on
+nothing is missed), as many as there are, and one last line: `{"done": OBJECT}` or
+`{"error": REPORT}`. Whoever hangs up, with one half of the connection or both, cancels what was
+asked for.
 """
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, NoReturn, TypeAlias
+from enum import StrEnum
+from typing import Any, ClassVar, Final, NoReturn, TypeAlias, get_args
 
 import attrs
 
@@ -26,6 +29,7 @@ REPLY_BYTES_MAX: Final = 32 * 1024 * 1024
 """
 
 CHUNK: Final = "chunk"
+EVENT: Final = "event"
 DONE: Final = "done"
 ERROR: Final = "error"
 
@@ -55,6 +59,8 @@ class ListRequest:
     """Tell all plugins, and what was found and can't be used."""
 
     operation: ClassVar[str] = "list"
+    plugin: str = ""
+    """Only this one; empty: all."""
 
 
 @attrs.frozen(kw_only=True)
@@ -76,10 +82,86 @@ class ExplainRequest:
     user_permissions: tuple[str, ...] = ()
 
 
-Request: TypeAlias = CallRequest | ListRequest | DescribeRequest | ExplainRequest
-_REQUESTS: Final[Mapping[str, type[Request]]] = {
-    kind.operation: kind for kind in (CallRequest, ListRequest, DescribeRequest, ExplainRequest)
-}
+@attrs.frozen(kw_only=True)
+class AboutRequest:
+    """Tell what this supervisor was started with."""
+
+    operation: ClassVar[str] = "about"
+
+
+@attrs.frozen(kw_only=True)
+class TreeRequest:
+    """Tell the supervision tree."""
+
+    operation: ClassVar[str] = "tree"
+
+
+class Verb(StrEnum):
+    """What an operator can have done to one plugin."""
+
+    START = "start"
+    STOP = "stop"
+    DRAIN = "drain"
+    RELOAD = "reload"
+
+
+@attrs.frozen(kw_only=True)
+class OrderRequest:
+    """Do something to one plugin; answered when it is done."""
+
+    operation: ClassVar[str] = "order"
+    verb: Verb
+    plugin: str
+
+
+@attrs.frozen(kw_only=True)
+class RescanRequest:
+    """Look into the plugins folder again: start, reload and stop what has changed."""
+
+    operation: ClassVar[str] = "rescan"
+
+
+@attrs.frozen(kw_only=True)
+class HeldRequest:
+    """Tell which version of a plugin waits to be approved, once the plugin is up or held."""
+
+    operation: ClassVar[str] = "held"
+    plugin: str
+
+
+@attrs.frozen(kw_only=True)
+class ApproveRequest:
+    """Approve the version that is held, and start it."""
+
+    operation: ClassVar[str] = "approve"
+    plugin: str
+    snapshot_sha256: str
+    """What is approved, so that it is what was shown: where other files are held, none is."""
+
+
+@attrs.frozen(kw_only=True)
+class EventsRequest:
+    """Tell what happens from now on, until the client or the supervisor ends."""
+
+    operation: ClassVar[str] = "events"
+    plugin: str = ""
+    """Only of this one; empty: of all."""
+
+
+Request: TypeAlias = (
+    CallRequest
+    | ListRequest
+    | DescribeRequest
+    | ExplainRequest
+    | AboutRequest
+    | TreeRequest
+    | OrderRequest
+    | RescanRequest
+    | HeldRequest
+    | ApproveRequest
+    | EventsRequest
+)
+_REQUESTS: Final[Mapping[str, type[Request]]] = {kind.operation: kind for kind in get_args(Request)}
 
 
 def encode(message: JsonObject) -> bytes:
@@ -141,6 +223,8 @@ def _value(field: "attrs.Attribute[object]", fields: Mapping[str, JsonValue]) ->
     read: object = None
     if field.type is str and isinstance(value, str):
         read = value
+    elif field.type is Verb and isinstance(value, str) and value in {*Verb}:
+        read = Verb(value)
     elif field.type == tuple[str, ...]:
         read = texts(value)
     elif field.type == JsonObject and isinstance(value, dict):

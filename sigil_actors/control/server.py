@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import assert_never
 
 import trio
@@ -18,13 +19,21 @@ from sigil_actors.control.protocol import (
     CHUNK,
     DONE,
     ERROR,
+    EVENT,
     REQUEST_BYTES_MAX,
+    AboutRequest,
+    ApproveRequest,
     CallRequest,
     ControlProtocolError,
     DescribeRequest,
+    EventsRequest,
     ExplainRequest,
+    HeldRequest,
     ListRequest,
+    OrderRequest,
     Request,
+    RescanRequest,
+    TreeRequest,
     decode_request,
     encode,
 )
@@ -51,15 +60,17 @@ _GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 async def serve_control(
     runtime: Runtime,
     listener: socket.socket,
+    plugins: Path | None = None,
     *,
     task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve clients until cancelled; their calls are cancelled then.
 
+    `plugins` is the folder that the runtime was given, for those who ask which it is.
     `task_status` is given a scope: cancelling that ends the listening, and the clients that are
     here are served to their end.
     """
-    server = _Server(runtime)
+    server = _Server(runtime, plugins)
     async with trio.open_nursery() as clients:
         with trio.CancelScope() as accepting:
             async with trio.SocketListener(trio.socket.from_stdlib_socket(listener)) as listening:
@@ -70,8 +81,9 @@ async def serve_control(
 
 
 class _Server:
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, plugins: Path | None) -> None:
         self._runtime = runtime
+        self._plugins = plugins
         self._clients = 0
 
     async def serve_client(self, stream: trio.SocketStream) -> None:
@@ -92,7 +104,7 @@ class _Server:
         if uid is None or not is_ours(stream.socket):
             logger.warning("a control client of user %s was sent away", uid)
             return
-        operations = RuntimeOperations(self._runtime, uid=uid)
+        operations = RuntimeOperations(self._runtime, uid=uid, plugins=self._plugins)
         try:
             if self._clients > CLIENTS_MAX:
                 raise ControlProtocolError(
@@ -138,7 +150,7 @@ async def _answer(operations: RuntimeOperations, request: Request, lines: LineSt
         await lines.send(encode(last), within_s=SEND_S)
 
 
-async def _carry_out(
+async def _carry_out(  # noqa: C901, PLR0911, PLR0912 - one case a request, and no more
     operations: RuntimeOperations, request: Request, lines: LineStream
 ) -> JsonObject:
     match request:
@@ -147,11 +159,38 @@ async def _carry_out(
                 async for chunk in chunks:
                     await lines.send(encode({CHUNK: chunk}), within_s=SEND_S)
             return {"chunks": chunks.count, "characters": chunks.characters}
+        case EventsRequest():
+            return await _follow(operations, request, lines)
+        case AboutRequest():
+            return operations.about()
         case ListRequest():
-            return operations.list()
+            return operations.list(request)
+        case TreeRequest():
+            return operations.tree()
         case DescribeRequest():
             return await operations.describe(request)
         case ExplainRequest():
             return operations.explain(request)
+        case OrderRequest():
+            return await operations.order(request)
+        case RescanRequest():
+            return await operations.rescan()
+        case HeldRequest():
+            return await operations.held(request)
+        case ApproveRequest():
+            return await operations.approve(request)
         case never:
             assert_never(never)
+
+
+async def _follow(
+    operations: RuntimeOperations, request: EventsRequest, lines: LineStream
+) -> JsonObject:
+    told = 0
+    async with operations.events(request) as events:
+        # So that the client knows from when on it misses nothing.
+        await lines.send(encode({EVENT: None}), within_s=SEND_S)
+        async for event in events:
+            await lines.send(encode({EVENT: event}), within_s=SEND_S)
+            told += 1
+    return {"events": told}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sigil_actors.cli.audit_query import ACTIONS, RESULTS
 from tests.cli.command import EXAMPLES, error_of, json_lines, sigil
 
 SEGMENT = "segment-000001.db"
@@ -174,3 +175,28 @@ def test_a_flipped_byte_is_7_and_names_the_entry(state: Path, tmp_path: Path) ->
     told = sigil("audit", "verify", copy)
     assert told.returncode == 7
     assert told.stdout.startswith(f"BAD: entry {expected}: edited: ")
+
+
+@pytest.mark.parametrize(
+    ("option", "word", "meant"),
+    [("--action", "outcom", "outcome"), ("--result", "Denied", "denied")],
+)
+def test_a_word_that_no_entry_can_hold_is_told_with_the_one_that_was_meant(
+    option: str, word: str, meant: str, state: Path
+) -> None:
+    done = sigil("audit", "query", option, word, "--state", state)
+    assert done.returncode == 0
+    assert f"Did you mean '{meant}'?" in done.stderr
+    assert sigil("audit", "query", option, meant, "--state", state).stderr == ""
+
+
+def test_every_word_of_a_log_is_known(state: Path) -> None:
+    entries = query(state)
+    assert {str(entry["action"]) for entry in entries} <= ACTIONS
+    assert {str(entry["result"]) for entry in entries} <= RESULTS
+
+
+@pytest.mark.parametrize("option", ["--after-seq", "--limit"])
+def test_a_number_that_no_log_reaches_is_2(option: str, state: Path) -> None:
+    assert sigil("audit", "query", option, str(2**63), "--state", state).returncode == 2
+    assert sigil("audit", "query", option, str(2**63 - 1), "--state", state).returncode == 0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import shutil
 import signal
 import sqlite3
@@ -15,7 +16,15 @@ from sigil_actors.cli import folders
 from sigil_actors.cli.errors import InvalidInputError
 from sigil_actors.cli.exit_codes import exit_code
 from sigil_actors.control.error_report import report_of
-from tests.cli.command import EXAMPLES, PATIENCE_S, environment, error_of, json_lines, sigil
+from tests.cli.command import (
+    EXAMPLES,
+    PATIENCE_S,
+    environment,
+    error_of,
+    json_lines,
+    sigil,
+    supervisor,
+)
 
 STATS = '{"text": "a b"}'
 MANIFEST = """\
@@ -398,3 +407,108 @@ def test_an_output_that_nobody_reads_any_more_ends_the_command_quietly(
         told = process.stderr.read()
         assert process.wait(PATIENCE_S) == 128 + signal.SIGPIPE
     assert b"Traceback" not in told
+
+
+@pytest.mark.parametrize("how", [["--help"], ["call", "--help"], ["--version"]])
+def test_a_help_that_nobody_reads_ends_quietly_like_any_output(how: list[str]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "sigil_actors", *how],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(PATIENCE_S) == 128 + signal.SIGPIPE
+
+
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["validate", LONG], 4),
+        (["run", "--plugins", LONG, "--state", "s"], 3),
+        (["run", "--plugins", ".", "--state", LONG], 1),
+        (["call", "x", "y", "--plugins", LONG, "--state", "s"], 3),
+        (["explain", "x", "y", "--state", LONG], 6),
+        (["ps", "--state", LONG], 6),
+        (["audit", "query", LONG], 3),
+        (["audit", "verify", "--state", LONG], 3),
+        (["run", "--plugins", ".", "--state", "s", "--config", LONG], 3),
+        (["doctor", "--state", LONG], 3),
+        (["demo", "--plugins", LONG], 3),
+    ],
+    ids=lambda part: " ".join(part).replace(LONG, "LONG") if isinstance(part, list) else None,
+)
+def test_a_path_that_is_too_long_is_told_like_any_other_wrong_one(
+    command: list[str], code: int, tmp_path: Path
+) -> None:
+    done = sigil(*command, cwd=tmp_path)
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.returncode == code, done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["validate", "x"],
+        ["run"],
+        ["call", "x", "y"],
+        ["explain", "x", "y"],
+        ["ps", "--state", "s"],
+        ["audit", "verify", "--state", "s"],
+        ["doctor", "--state", "s"],
+    ],
+    ids=" ".join,
+)
+def test_a_current_folder_that_is_gone_is_told_in_a_line(
+    command: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    script = 'cd "$1" && rmdir "$1" && shift && exec "$@"'
+    done = subprocess.run(
+        [
+            *("sh", "-c", script, "sh", str(tmp_path / "gone")),
+            *(sys.executable, "-P", "-m", "sigil_actors", *command),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env=environment(XDG_STATE_HOME=str(tmp_path / "state")),
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.returncode in {3, 4, 6}
+
+
+def test_a_home_that_is_empty_is_the_one_that_the_system_knows(tmp_path: Path) -> None:
+    done = sigil("ps", env=environment(HOME=""), cwd=tmp_path)
+    assert done.returncode == 6
+    assert f"in {pwd.getpwuid(os.getuid()).pw_dir}/.local/state/sigil-actors" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["call", "text-tool", "stats", STATS], ["run"]])
+def test_a_configuration_that_is_a_pipe_holds_nobody(
+    command: list[str], plugins: Path, state: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    where = ("--plugins", plugins, "--state", state, "--config", tmp_path / "pipe")
+    done = sigil(*command, *where)
+    assert done.returncode == 3
+    assert "is not a regular file" in done.stderr
+
+
+def test_a_capability_that_is_none_is_3_with_a_supervisor_and_without(
+    plugins: Path, state: Path
+) -> None:
+    where = ("--plugins", plugins, "--state", state)
+    assert sigil("explain", "text-tool", "a..b", *where).returncode == 3
+    with supervisor(plugins, state):
+        assert sigil("explain", "text-tool", "a..b", *where).returncode == 3

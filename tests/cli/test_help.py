@@ -10,7 +10,10 @@ import pytest
 from tests.cli.command import environment, sigil
 
 HEAVY = {"trio", "wasmtime", "jsonschema_rs", "ruamel", "cattrs", "grpc", "sqlite3"}
-COMMANDS = ("run", "call", "validate", "explain", "audit", "doctor", "demo")
+COMMANDS = (
+    *("run", "ps", "events", "start", "stop", "drain", "reload", "approve"),
+    *("call", "describe", "validate", "explain", "audit", "doctor", "demo"),
+)
 
 
 def test_help_names_every_command() -> None:

@@ -1,17 +1,22 @@
 """What is shown to people: nothing of a stranger's text can steer a terminal."""
 
+import contextlib
 import io
 import json
 import logging
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sigil_actors.cli import logs
 from sigil_actors.cli.logs import JsonFormatter, PersonFormatter
-from sigil_actors.cli.output import console, one_line, terminal_text
-from sigil_actors.cli.tables import audit_table
+from sigil_actors.cli.output import console, one_line, show_on, terminal_text
+from sigil_actors.cli.tables import audit_table, new_table, plugins_table
 from sigil_actors.core.audit_entry import AuditEntry
 from tests.cli.command import EXAMPLES, json_lines, on_terminal, sigil
 
@@ -99,6 +104,96 @@ def test_the_audit_table_leaves_out_hashes_and_where_it_is_narrow_the_details() 
     denied = rendered([entry(0, result="denied", reason="plugin_allow_missing")], 100)
     assert "denied (plugin_allow_missing)" in denied
     assert all(len(line) <= 80 for line in narrow.splitlines())
+
+
+def plugin(name: str, state: str) -> dict[str, Any]:
+    return {
+        "name": name, "version": "1.0.0", "state": state, "generation": 12, "restarts": 3,
+        "in_flight": 0, "health": "degraded", "quarantined": state == "quarantined",
+    }  # fmt: skip
+
+
+def test_short_columns_keep_their_words_whole_where_there_is_room() -> None:
+    stream = io.StringIO()
+    shown = console(stream)
+    shown.width = 80
+    show_on(shown, plugins_table([plugin("text-tool", "quarantined"), plugin("a", "running")]))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3
+    assert lines[0].split() == [
+        *("plugin", "version", "state", "generation", "restarts", "in", "flight", "health"),
+    ]
+    assert lines[1].split()[:3] == ["text-tool", "1.0.0", "quarantined"]
+
+
+def test_a_long_column_wraps_and_breaks_no_words_of_the_short_ones() -> None:
+    stream = io.StringIO()
+    shown = console(stream)
+    shown.width = 60
+    table = new_table("check", "status", "what to do")
+    table.add_row("control socket", "absent", "some words that go on " * 5)
+    show_on(shown, table)
+    assert all(len(line) <= 60 for line in stream.getvalue().splitlines())
+    assert "control socket  absent" in stream.getvalue()
+
+
+def test_a_reader_of_the_log_that_stalls_costs_lines_and_is_told_how_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "LINES_WAITING_MAX", 10)
+    reading, writing = os.pipe()
+    filled = fill(writing)
+    handler = logs.BackgroundHandler(writing)
+    # Nobody reads, and nobody waits: ten lines are in the queue, and one may be with the writer.
+    for number in range(300):
+        handler.emit(record(str(number)))
+    with os.fdopen(reading, "rb") as reader:
+        reader.read(filled)
+        assert reader.readline() == b"0\n"
+        told = b""
+        while b"lines of the log are lost" not in told:
+            # There is a line to read for each: where this one is lost as well, ten others wait.
+            handler.emit(record("again"))
+            told = reader.readline()
+        handler.close()
+        os.close(writing)
+        rest = reader.read()
+    assert 289 <= int(told.split()[0]) <= 310
+    assert rest.endswith(b"again\n")
+
+
+def fill(writing: int) -> int:
+    """Fill a pipe; return how many bytes it has taken."""
+    filled = 0
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    return filled
+
+
+def test_a_reader_of_the_log_that_is_gone_is_no_matter() -> None:
+    reading, writing = os.pipe()
+    handler = logs.BackgroundHandler(writing)
+    os.close(reading)
+    handler.emit(record("nobody hears this"))
+    handler.emit(record("nor this"))
+    handler.close()
+    os.close(writing)
+
+
+def test_a_log_that_doesnt_wait_for_its_reader_is_written_whole() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    handler = logs.BackgroundHandler(writing)
+    for _ in range(200):
+        handler.emit(record("x" * 1000))
+    with os.fdopen(reading, "rb") as reader:
+        lines = [reader.readline() for _ in range(200)]
+        handler.close()
+        os.close(writing)
+    assert all(line == b"x" * 1000 + b"\n" for line in lines)
 
 
 def test_markup_in_a_log_is_just_text() -> None:

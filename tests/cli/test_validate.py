@@ -53,10 +53,20 @@ def test_a_path_that_isnt_there_is_4_and_the_others_are_checked(tmp_path: Path) 
     assert report["missing"] == [str(tmp_path / "none")]
 
 
-def test_an_empty_folder_is_fine_with_a_hint(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_4(tmp_path: Path) -> None:
     done = sigil("validate", tmp_path)
-    assert (done.returncode, done.stdout) == (0, "")
-    assert "no manifest was found" in done.stderr
+    assert (done.returncode, done.stdout) == (4, "")
+    assert f"there is no manifest in {tmp_path}" in done.stderr
+
+
+@pytest.mark.parametrize("by_its_file", [False, True])
+def test_a_module_that_isnt_there_yet_is_a_remark(tmp_path: Path, *, by_its_file: bool) -> None:
+    shutil.copytree(EXAMPLES / "text-tool", tmp_path / "text-tool")
+    (tmp_path / "text-tool" / "plugin.wasm").unlink()
+    path = tmp_path / "text-tool"
+    done = sigil("validate", path / "plugin.yaml" if by_its_file else path)
+    assert done.returncode == 0
+    assert "execution.module: there is no file ./plugin.wasm" in done.stdout
 
 
 def test_a_deny_that_cuts_a_piece_out_is_a_remark(tmp_path: Path) -> None:
@@ -71,7 +81,7 @@ def test_a_deny_that_cuts_a_piece_out_is_a_remark(tmp_path: Path) -> None:
     assert "(a remark)" in done.stdout
     [one] = json.loads(sigil("validate", folder, "--json").stdout)["manifests"]
     assert one["ok"] is True
-    assert len(one["remarks"]) == 1
+    assert [remark["path"] for remark in one["remarks"]][1:] == ["execution.module"]
 
 
 def explain(*arguments: str, state: Path) -> dict[str, object]:

@@ -9,12 +9,20 @@ from hypothesis import strategies as st
 
 from sigil_actors.control.error_report import ErrorReport, report_from_json, report_of
 from sigil_actors.control.protocol import (
+    AboutRequest,
+    ApproveRequest,
     CallRequest,
     ControlProtocolError,
     DescribeRequest,
+    EventsRequest,
     ExplainRequest,
+    HeldRequest,
     ListRequest,
+    OrderRequest,
     Request,
+    RescanRequest,
+    TreeRequest,
+    Verb,
     decode,
     decode_request,
     encode,
@@ -38,7 +46,12 @@ requests = st.one_of(
         workspace_allow=patterns,
         user_permissions=patterns,
     ),
-    st.builds(ListRequest),
+    st.builds(ListRequest, plugin=st.text()),
+    st.builds(OrderRequest, verb=st.sampled_from(Verb), plugin=st.text()),
+    st.builds(ApproveRequest, plugin=st.text(), snapshot_sha256=st.text()),
+    st.builds(HeldRequest, plugin=st.text()),
+    st.builds(EventsRequest, plugin=st.text()),
+    st.sampled_from([AboutRequest(), TreeRequest(), RescanRequest()]),
     st.builds(DescribeRequest, plugin=st.text()),
     st.builds(
         ExplainRequest,
@@ -99,6 +112,13 @@ def test_what_isnt_a_request_is_refused_by_name(change: dict[str, object], told:
     assert decode_request(json.dumps(CALL).encode()) is not None
     with pytest.raises(ControlProtocolError, match=told):
         decode_request(json.dumps({**CALL, **change}).encode())
+
+
+@pytest.mark.parametrize("verb", ["shutdown", "", "START", 5, ["start"], None])
+def test_a_verb_that_isnt_one_is_refused(verb: object) -> None:
+    fields = {"version": 1, "operation": "order", "plugin": "p", "verb": verb}
+    with pytest.raises(ControlProtocolError, match="verb of the wrong kind"):
+        decode_request(json.dumps(fields).encode())
 
 
 def test_a_field_that_lacks_is_named() -> None:

@@ -19,6 +19,7 @@ from sigil_actors.control.protocol import (
     ControlProtocolError,
     DescribeRequest,
     ExplainRequest,
+    ListRequest,
     encode,
     encode_request,
 )
@@ -100,7 +101,7 @@ async def all_of(stream: trio.SocketStream) -> bytes:
 async def test_calls_lists_descriptions_and_explanations_are_served(tmp_path: Path) -> None:
     async with controlled(tmp_path) as one:
         await one.check_that_it_serves()
-        listed = await one.client.list()
+        listed = await one.client.list(ListRequest())
         assert listed["problems"] == []
         assert [plugin["name"] for plugin in listed["plugins"]] == ["echo-tool"]  # type: ignore[index,union-attr,call-overload]
         described = await one.client.describe(DescribeRequest(plugin="echo-tool"))
@@ -231,7 +232,7 @@ async def test_too_many_clients_are_told_so_and_later_ones_served(
         async with one.client.call(hanging) as first, one.client.call(hanging) as second:
             assert [await anext(first), await anext(second)] == ["started", "started"]
             with pytest.raises(ReportedError, match="serves 2 clients already"):
-                await one.client.list()
+                await one.client.list(ListRequest())
         await one.wait_in_flight(0)
         await one.check_that_it_serves()
 
@@ -242,11 +243,11 @@ async def test_another_user_is_sent_away_on_either_side(
     async with controlled(tmp_path) as one:
         monkeypatch.setattr(socket_file, "peer_uid", lambda _connection: 4242)
         with pytest.raises(SupervisorUnreachableError, match="another user"):
-            await one.client.list()
+            await one.client.list(ListRequest())
         monkeypatch.undo()
         monkeypatch.setattr(server, "is_ours", lambda _connection: False)
         with pytest.raises(SupervisorUnreachableError, match="went away"):
-            await one.client.list()
+            await one.client.list(ListRequest())
         monkeypatch.undo()
         await one.check_that_it_serves()
 
@@ -264,18 +265,18 @@ def test_where_the_kernel_doesnt_say_who_connects_nobody_is_ours(
 async def test_a_bug_in_serving_a_client_is_logged_and_told_and_hurts_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_self: object) -> None:
+    def broken(*_arguments: object) -> None:
         raise ZeroDivisionError("a secret of ours")
 
     async with controlled(tmp_path) as one:
         monkeypatch.setattr(operations.RuntimeOperations, "list", broken)
         with pytest.raises(ReportedError, match="a bug of its own") as caught:
-            await one.client.list()
+            await one.client.list(ListRequest())
         assert "secret" not in str(caught.value.report)
         assert "a secret of ours" in caplog.text
         monkeypatch.setattr(server, "decode_request", broken)
         with pytest.raises(SupervisorUnreachableError):
-            await one.client.list()
+            await one.client.list(ListRequest())
         monkeypatch.undo()
         await one.check_that_it_serves()
 
@@ -284,7 +285,7 @@ async def test_no_socket_and_a_stale_one_are_no_supervisor(tmp_path: Path) -> No
     client = ControlClient(tmp_path)
     assert not client.is_supervised()
     with pytest.raises(SupervisorUnreachableError, match="no supervisor is listening"):
-        await client.list()
+        await client.list(ListRequest())
     (tmp_path / "control").mkdir()
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(socket_path(tmp_path)))
@@ -333,7 +334,7 @@ async def test_an_answer_that_isnt_one_is_a_typed_error(
             listening = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
             nursery.start_soon(trio.serve_listeners, answer_wrongly, [listening])
             with pytest.raises(error):
-                await ControlClient(tmp_path).list()
+                await ControlClient(tmp_path).list(ListRequest())
             nursery.cancel_scope.cancel()
 
 
