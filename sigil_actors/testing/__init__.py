@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sigil_actors.testing.end_checks import ends_are_prompt as ends_are_prompt
     from sigil_actors.testing.every_step import Check as Check
     from sigil_actors.testing.every_step import InvariantError as InvariantError
     from sigil_actors.testing.every_step import Violation as Violation
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from sigil_actors.testing.waits import describe_waits as describe_waits
 
 _HOMES = {
+    "ends_are_prompt": "sigil_actors.testing.end_checks",
     "Check": "sigil_actors.testing.every_step",
     "InvariantError": "sigil_actors.testing.every_step",
     "Violation": "sigil_actors.testing.every_step",

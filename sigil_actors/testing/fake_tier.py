@@ -131,6 +131,11 @@ class FakeSession:
         """Return how many calls it takes at the same time."""
         return self._plugin.calls_at_once
 
+    @property
+    def waits_inside(self) -> int:
+        """Return how many tasks wait for something that happens in it."""
+        return len(self._inside)
+
     async def init(self, config: JsonObject) -> None:
         """Take the configuration."""
         await self._reach()

@@ -49,13 +49,6 @@ ENFORCER = (
         why="outcomes and lifecycle steps don't reach the log",
     ),
     Mutant(
-        name="stops-with-outcomes-waiting",
-        file="runtime/enforcer.py",
-        old="            if not batch and not self._outcomes:\n",
-        new="            if not batch:\n",
-        why="what was told last is lost when the runtime stops",
-    ),
-    Mutant(
         name="never-woken-again",
         file="runtime/enforcer.py",
         old="            batch = await self._mailbox.receive_batch(COMMIT_MAX)\n"
