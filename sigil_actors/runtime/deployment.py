@@ -156,6 +156,8 @@ class Deployment:
     def resume(self) -> None:
         """Run again after having stepped aside."""
         self.is_aside = False
+        self.life = PluginInstance(self.definition.name, generation=0)
+        self.reason = self.remedy = ""
         self.order = StopOrder()
         self.drain_began = None
         self._supervisor = self._new_supervisor()
@@ -175,14 +177,14 @@ class Deployment:
         try:
             if self.is_on_trial:
                 await self._wait_to_go()
-            while self.order.kind is None:
-                await self._run_supervised()
-                if self.is_aside:
-                    self._listener.stepped_aside(self)
-                    await self._verdict.wait()
-                    self._verdict = trio.Event()
-                else:
+            while True:
+                if self.order.kind is None:
+                    await self._run_supervised()
+                if not self.is_aside:
                     break
+                self._listener.stepped_aside(self)
+                await self._verdict.wait()
+                self._verdict = trio.Event()
         finally:
             self.is_over = True
             self.instance = None

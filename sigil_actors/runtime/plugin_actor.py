@@ -568,6 +568,9 @@ class PluginActor:
         """Tell those who wait for a start that hangs on another plugin."""
         if deployment is self._current:
             self._settle_starting()
+        elif deployment is self._candidate and deployment.waits_in_vain:
+            deployment.error = self._waiting_error(deployment)
+            deployment.stop(StopKind.KILL, at_call=self._count_call())
         self._notify()
 
     def over(self, deployment: Deployment) -> None:
@@ -623,13 +626,12 @@ class PluginActor:
                 envelope.fail(self._start_error())
         elif current is not None and current.waits_in_vain:
             for envelope in self._take_starting():
-                envelope.fail(
-                    PluginStartError(
-                        self.name,
-                        current.waiting,
-                        remedy="It starts by itself once what it depends on runs",
-                    )
-                )
+                envelope.fail(self._waiting_error(current))
+
+    def _waiting_error(self, deployment: Deployment) -> PluginStartError:
+        return PluginStartError(
+            self.name, deployment.waiting, remedy=f"Start {deployment.waits_for} first"
+        )
 
     def _start_error(self) -> SigilError:
         current = self._current

@@ -7,6 +7,7 @@ import collections
 import math
 import random
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 
 import attrs
 import pytest
@@ -19,19 +20,22 @@ from sigil_actors import (
     Manifest,
     MemoryAuditStore,
     PluginCallError,
+    PluginState,
+    PluginType,
     Runtime,
     RuntimeSettings,
     SigilError,
     open_runtime,
 )
 from sigil_actors.actors.mailbox import ActorDownError
-from sigil_actors.core.calls import ExecuteRequest
+from sigil_actors.core.calls import ExecuteRequest, Health, HealthStatus
 from sigil_actors.core.restart import RestartPolicy
 from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.testing import (
     FakePlugin,
     FakeTier,
     FaultyAuditStore,
+    HealthScript,
     Script,
     ScriptCrash,
     SeedRuns,
@@ -43,11 +47,13 @@ from sigil_actors.testing import (
     no_task_left,
     one_instance_each,
     one_serves_each,
+    scripted_health,
     settled_problems,
     simulate,
     states_in_order,
     status_problems,
 )
+from sigil_actors.testing.faults import Crash, Fail, Fault, Hang, Slow
 from tests.runtime.world import alice, manifest
 
 NAMES = ("alpha", "beta", "gamma")
@@ -91,6 +97,8 @@ class Simulated:
     asked: collections.Counter[str] = attrs.field(factory=collections.Counter)
     """How often each plugin got the host to run its function."""
     dead_tokens: list[str] = attrs.field(factory=list)
+    stopped: set[str] = attrs.field(factory=set)
+    """Which plugins an operator wanted down last."""
 
     def check(self, condition: object, what: str) -> None:
         if not condition:
@@ -135,7 +143,7 @@ def scripts(world: Simulated, name: str) -> dict[str, Script]:
 
 
 def chosen_manifest(rng: random.Random, name: str) -> Manifest:
-    return manifest(
+    chosen = manifest(
         name,
         capabilities=("tool.*", "chain.*", "kv.get"),
         graceful_s=rng.choice([0.5, 5, GRACE_S]),
@@ -145,6 +153,46 @@ def chosen_manifest(rng: random.Random, name: str) -> Manifest:
             backoff=rng.choice([0.01, 1]),
             backoff_max=5,
         ),
+    )
+    before = NAMES[: NAMES.index(name)]
+    return attrs.evolve(
+        chosen,
+        type=rng.choice([PluginType.TOOL, PluginType.TOOL, PluginType.CHANNEL]),
+        lifecycle=attrs.evolve(chosen.lifecycle, health_interval=rng.choice([1, 5])),
+        dependencies=dict.fromkeys(before, "*") if before and rng.random() < 0.2 else {},
+    )
+
+
+def first_instances(script: HealthScript, *, count: int) -> HealthScript:
+    """Ill in its first instances only: one that always falls ill after a while never settles."""
+    instances = 0
+
+    async def answer(number: int) -> Health:
+        nonlocal instances
+        instances += number == 1
+        return await script(number) if instances <= count else Health(HealthStatus.HEALTHY)
+
+    return answer
+
+
+def chosen_plugin(world: Simulated, name: str, *, too_slow: bool) -> FakePlugin:
+    rng = world.rng
+    faults: list[Fault] = [Fail(), Crash(), Hang(), Slow(rng.random() * 4)]
+    on_start = {number: rng.choice(faults) for number in range(1, 9) if rng.random() < 0.15}
+    answers = {
+        number: rng.choice([Health(HealthStatus.UNHEALTHY), *faults])
+        for number in range(2, 6)
+        if rng.random() < 0.1
+    }
+    return FakePlugin(
+        tools=scripts(world, name),
+        calls_at_once=rng.choice([1, 1, 2, None]),
+        start_s=3 if too_slow else rng.choice([0, 0.5, 1.5]),
+        on_start={} if rng.random() < 0.5 else on_start,
+        failing_starts=rng.choice([0, 0, 0, 1, 9]),
+        health=first_instances(scripted_health(answers), count=rng.randrange(3)),
+        shutdown_s=rng.choice([0, 0, 1, 1000]),
+        close_s=rng.choice([0, 0, 0.1]),
     )
 
 
@@ -205,20 +253,43 @@ def check_host_calls(world: Simulated, entries: Sequence[AuditEntry]) -> None:
         world.check(count <= allowed[name], f"{name}: {count} host calls, {allowed[name]} allowed")
 
 
-async def operate(world: Simulated, runtime: Runtime) -> None:
+async def operate(world: Simulated, runtime: Runtime, tier: FakeTier) -> None:
     rng = world.rng
     await trio.sleep(rng.random() * 20)
     name = rng.choice(NAMES)
-    verb = rng.choice(["start", "stop", "drain", "reload", "start"])
+    verb = rng.choice(["start", "start", "stop", "drain", "reload", "take up", "take up"])
     began = trio.current_time()
-    try:
-        with trio.move_on_after(rng.choice([0.5, 100, 100])):
-            await getattr(runtime, verb)(name)
-            if verb in ("stop", "drain"):
+    patience_s = math.inf if world.patient else rng.choice([0.5, 2, 100, 100])
+    with suppress(SigilError, ActorDownError), trio.move_on_after(patience_s):
+        match verb:
+            case "start":
+                await runtime.start(name)
+                world.stopped.discard(name)
+            case "reload":
+                await runtime.reload(name)
+            case "take up":
+                if rng.random() < 0.5:
+                    tier.set_plugin(name, chosen_plugin(world, name, too_slow=False))
+                actor = runtime._plugins.get(name)
+                changed = attrs.evolve(actor.definition.manifest, version=f"{rng.randrange(4)}.0.0")
+                definition = attrs.evolve(actor.definition, manifest=changed)
+                await actor.reload(definition, only_if_changed=rng.random() < 0.7)
+            case _:
+                world.stopped.add(name)
+                await getattr(runtime, verb)(name)
                 took = trio.current_time() - began
                 world.check(took <= BOUND_S, f"{verb} of {name} took {took:.1f} s")
-    except (SigilError, ActorDownError):
-        pass
+
+
+def unwanted_rest(world: Simulated, runtime: Runtime) -> list[str]:
+    """What should run and doesn't: nobody stopped it, and its supervisor didn't give up on it."""
+    return [
+        f"{status.name} is {status.state} though nobody stopped it: {status.reason}"
+        for status in runtime.list()
+        if status.name not in world.stopped
+        and not status.quarantined
+        and status.state in (PluginState.STOPPED, PluginState.ERROR)
+    ]
 
 
 async def live(
@@ -233,13 +304,14 @@ async def live(
         async with trio.open_nursery() as nursery:
             for _ in range(rng.randrange(5, 25)):
                 nursery.start_soon(call, world, runtime)
-            for _ in range(rng.randrange(4)):
-                nursery.start_soon(operate, world, runtime)
+            for _ in range(rng.randrange(6)):
+                nursery.start_soon(operate, world, runtime, tier)
     world.violations += lease_problems(runtime)
-    await trio.sleep(100)  # quiet
+    await trio.sleep(200)  # quiet, longer than anything falls ill by itself
     # One that never comes up in time crashes too seldom for its intensity.
     slow = [name for name, is_slow in too_slow.items() if is_slow]
     world.violations += settled_problems(runtime, tier, besides=slow)
+    world.violations += [] if slow else unwanted_rest(world, runtime)
     if not world.audit_fails:
         # After a failure, what was told stays unstored until somebody asks something.
         world.violations += status_problems(runtime, store.entries, besides=slow)
@@ -247,20 +319,8 @@ async def live(
 
 async def scenario(rng: random.Random) -> None:
     world = Simulated(rng, patient=rng.random() < 0.25, audit_fails=rng.random() < 0.5)
-    at_once = {name: rng.choice([1, 1, 2, None]) for name in NAMES}
-    too_slow = {name: rng.random() < 0.1 for name in NAMES}
-    tier = FakeTier(
-        {
-            name: FakePlugin(
-                tools=scripts(world, name),
-                calls_at_once=at_once[name],
-                start_s=3 if too_slow[name] else rng.choice([0, 0.5, 1.5]),
-                failing_starts=rng.choice([0, 0, 0, 1, 9]),
-                shutdown_s=rng.choice([0, 0, 1, 1000]),
-            )
-            for name in NAMES
-        }
-    )
+    too_slow = {name: rng.random() < 0.1 and not world.patient for name in NAMES}
+    tier = FakeTier({name: chosen_plugin(world, name, too_slow=too_slow[name]) for name in NAMES})
     memory = MemoryAuditStore()
     failing = rng.sample(range(4, 60), 3) if world.audit_fails else []
     store = FaultyAuditStore(memory, fail_appends=failing, slow_s=rng.choice([0, 0, 0.01]))
@@ -292,7 +352,7 @@ async def scenario(rng: random.Random) -> None:
                 settings=RuntimeSettings(start_timeout_s=2, call_depth=4, host_calls_per_s=50),
             ) as runtime:
                 swapping.append(lambda name: runtime.get(name).is_swapping)
-                with after_every_step(states_in_order(runtime), one_serves_each(runtime)):
+                with after_every_step(states_in_order(runtime), one_serves_each(runtime, tier)):
                     await live(world, runtime, tier, memory, too_slow)
                 left_at = trio.current_time()
                 if leave_by_error:
