@@ -4,8 +4,6 @@ A wake-up that got lost often heals by itself, since every step of a stop has it
 the time that it costs.
 """
 
-from collections import Counter
-
 import trio
 
 from sigil_actors.core.lifecycle import PluginState
@@ -22,24 +20,28 @@ def ends_are_prompt(runtime: Runtime, tier: FakeTier, *, within_s: float = WITHI
 
     For `after_every_step`.
     """
-    since: dict[str, float] = {}
+    since: dict[str, tuple[float, str]] = {}
 
     def check() -> str | None:
         now = trio.current_time()
-        wrong = None
-        held = Counter(
+        held = {
             (session.plugin, session.generation)
             for session in tier.open_sessions
             if session.waits_inside
-        )
+        }
+        wrong = None
         for status in runtime.list():
-            is_empty = status.state is PluginState.DRAINING and not status.in_flight
-            is_held = status.state is PluginState.STOPPING and held[status.name, status.generation]
-            lasts = is_empty or is_held
-            began = since.setdefault(status.name, now) if lasts else since.pop(status.name, now)
+            what = ""
+            if status.state is PluginState.DRAINING and not status.in_flight:
+                what = "drains though nobody is in it"
+            elif status.state is PluginState.STOPPING and (status.name, status.generation) in held:
+                what = "lets go of no caller"
+            # One that ends now has lasted until now: after a jump of time this is the first look.
+            began, said = since.pop(status.name, (now, what))
             if now - began > within_s:
-                what = "lets go of no caller" if is_held else "drains though nobody is in it"
-                wrong = f"{status.name}: for {now - began:g} s it {what}"
+                wrong = f"{status.name}: for {now - began:g} s it {said}"
+            if what:
+                since[status.name] = (began if what == said else now), what
         return wrong
 
     return check

@@ -67,6 +67,7 @@ async def test_a_drain_that_goes_on_though_nobody_is_inside_is_found(
                 with seen_as(runtime, PluginState.DRAINING):
                     await trio.lowlevel.checkpoint()
                     await trio.sleep(2)
+                await trio.lowlevel.checkpoint()
 
 
 async def test_a_stop_that_lets_go_of_nobody_is_found(
@@ -83,4 +84,5 @@ async def test_a_stop_that_lets_go_of_nobody_is_found(
                 with seen_as(runtime, PluginState.STOPPING):
                     await trio.lowlevel.checkpoint()
                     await trio.sleep(2)
+                await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
