@@ -172,6 +172,7 @@ class Deployment:
 
     # Its task
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Run until it is stopped, or ends by itself and isn't started again."""
         try:
@@ -248,6 +249,7 @@ class Deployment:
             jitter=self._jitter,
         )
 
+    @trio.lowlevel.enable_ki_protection
     async def _run_instance(self, context: ChildContext) -> None:
         """Run one generation, the supervisor's child."""
         self.restart_at = None

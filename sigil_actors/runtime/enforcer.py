@@ -424,6 +424,7 @@ async def open_enforcer(
     async with open_bare_nursery() as nursery:
         scope = trio.CancelScope()
 
+        @trio.lowlevel.enable_ki_protection
         async def run(*, task_status: trio.TaskStatus[None]) -> None:
             with scope:
                 await enforcer.run(task_status=task_status)

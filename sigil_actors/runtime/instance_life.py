@@ -144,6 +144,7 @@ class InstanceLife:
                 remedy="Raise execution.start_timeout, or settings.start_timeout_s if it is lower",
             )
 
+    @trio.lowlevel.enable_ki_protection
     async def _cancel_when_ordered(self, loading: trio.CancelScope) -> None:
         await self._order.wait()
         if self._state.state is PluginState.LOADING:
@@ -268,11 +269,13 @@ class InstanceLife:
             with trio.move_on_after(SHUTDOWN_S):
                 await instance.session.shutdown(grace_s=SHUTDOWN_S)
 
+    @trio.lowlevel.enable_ki_protection
     async def _fail_when_ended(self, instance: Instance) -> None:
         end = await instance.session.wait_ended()
         self.gate.end(_for_callers(self._definition.name, end.error, end.last_words))
         raise end.error
 
+    @trio.lowlevel.enable_ki_protection
     async def _watch_health(self, instance: Instance) -> None:
         """Ask how it is from time to time; raises when it says, or shows, that it is unwell."""
         interval_s = max(self._manifest.lifecycle.health_interval, HEALTH_INTERVAL_MIN_S)
@@ -319,6 +322,7 @@ class InstanceLife:
                 await self.gate.wait_idle()
                 nursery.cancel_scope.cancel()
 
+    @trio.lowlevel.enable_ki_protection
     async def _hurry(self, scope: trio.CancelScope, stop_s: float) -> None:
         await self._order.wait(StopKind.STOP)
         scope.deadline = min(scope.deadline, trio.current_time() + stop_s)

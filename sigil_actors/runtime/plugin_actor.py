@@ -312,6 +312,7 @@ class PluginActor:
 
     # The actor
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Take orders until cancelled; `stop` it first, a cancel only ends what is left over."""
         try:

@@ -64,6 +64,7 @@ class PluginSet:
         actor = self._new_actor(definition)
         scope = trio.CancelScope()
 
+        @trio.lowlevel.enable_ki_protection
         async def run() -> None:
             with scope:
                 await actor.run()
@@ -110,6 +111,7 @@ class PluginSet:
         waits_for = self._dependants() if kind is not StopKind.KILL else {}
         gone = {name: trio.Event() for name in self._actors}
 
+        @trio.lowlevel.enable_ki_protection
         async def stop(name: str, actor: PluginActor) -> None:
             for dependant in waits_for.get(name, ()):
                 await gone[dependant].wait()

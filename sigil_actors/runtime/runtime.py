@@ -407,6 +407,7 @@ class Runtime:
         for definition in definitions:
             self._plugins.get(definition.name).start_nowait()
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `leave`; belongs to `run_runtime`."""
         with self._scope:
@@ -435,6 +436,7 @@ class Runtime:
             folder, interval_s=settings.watch_interval_s, files_max=settings.snapshot_files
         )
 
+    @trio.lowlevel.enable_ki_protection
     async def _follow_folder(self, watch: FolderWatch) -> None:
         """Take up what changes in the plugins folder."""
         while True:
@@ -482,6 +484,7 @@ class Runtime:
         if patience.cancelled_caught:
             await self._plugins.stop_all(StopKind.KILL)
 
+    @trio.lowlevel.enable_ki_protection
     async def _kill_when_hurried(self) -> None:
         await self._hurried.wait()
         await self._plugins.stop_all(StopKind.KILL)
