@@ -42,6 +42,7 @@ from sigil_actors.testing import (
     after_every_step,
     calls_recorded_first,
     calls_within_bounds,
+    ends_are_prompt,
     lease_problems,
     log_problems,
     no_task_left,
@@ -88,8 +89,10 @@ class Simulated:
 
     rng: random.Random
     patient: bool
-    """Whether nobody ever gives up waiting, and nothing hangs: whoever waits for ever is stuck."""
+    """Whether most never give up waiting, and nothing hangs: whoever waits for ever is stuck."""
     audit_fails: bool
+    spread_s: float
+    """Over how long callers and operators come: all at once, or one after another."""
     violations: list[str] = attrs.field(factory=list)
     begun: int = 0
     ended: list[Ended] = attrs.field(factory=list)
@@ -198,11 +201,13 @@ def chosen_plugin(world: Simulated, name: str, *, too_slow: bool) -> FakePlugin:
 
 async def call(world: Simulated, runtime: Runtime) -> None:
     rng = world.rng
-    await trio.sleep(rng.random() * 20)
+    await trio.sleep(rng.random() * world.spread_s)
     name, session = rng.choice(NAMES), alice(runtime)
     world.begun += 1
     how, pieces = "lost", 0
-    patience_s = math.inf if world.patient else rng.choice([0.1, 1, 5, 60])
+    patience_s = rng.choice([0.1, 1, 5, 60])
+    if world.patient and rng.random() < 0.7:
+        patience_s = math.inf
     try:
         with trio.move_on_after(patience_s) as scope:
             async with session.execute(name, "work") as chunks:
@@ -255,7 +260,7 @@ def check_host_calls(world: Simulated, entries: Sequence[AuditEntry]) -> None:
 
 async def operate(world: Simulated, runtime: Runtime, tier: FakeTier) -> None:
     rng = world.rng
-    await trio.sleep(rng.random() * 20)
+    await trio.sleep(rng.random() * world.spread_s)
     name = rng.choice(NAMES)
     verb = rng.choice(["start", "start", "stop", "drain", "reload", "take up", "take up"])
     began = trio.current_time()
@@ -318,12 +323,22 @@ async def live(
 
 
 async def scenario(rng: random.Random) -> None:
-    world = Simulated(rng, patient=rng.random() < 0.25, audit_fails=rng.random() < 0.5)
+    world = Simulated(
+        rng,
+        patient=rng.random() < 0.4,
+        audit_fails=rng.random() < 0.5,
+        spread_s=rng.choice([0.5, 2, 20]),
+    )
     too_slow = {name: rng.random() < 0.1 and not world.patient for name in NAMES}
     tier = FakeTier({name: chosen_plugin(world, name, too_slow=too_slow[name]) for name in NAMES})
     memory = MemoryAuditStore()
     failing = rng.sample(range(4, 60), 3) if world.audit_fails else []
-    store = FaultyAuditStore(memory, fail_appends=failing, slow_s=rng.choice([0, 0, 0.01]))
+    store = FaultyAuditStore(
+        memory,
+        fail_appends=failing,
+        fail_openings=range(2, rng.choice([2, 2, 5])),  # so that it stays down for a while
+        slow_s=rng.choice([0, 0, 0.01]),
+    )
 
     async def next_(host_call: HostCall) -> bytes:
         world.check(host_call.session is not None, "a host call outside its call")
@@ -352,7 +367,11 @@ async def scenario(rng: random.Random) -> None:
                 settings=RuntimeSettings(start_timeout_s=2, call_depth=4, host_calls_per_s=50),
             ) as runtime:
                 swapping.append(lambda name: runtime.get(name).is_swapping)
-                with after_every_step(states_in_order(runtime), one_serves_each(runtime, tier)):
+                with after_every_step(
+                    states_in_order(runtime),
+                    one_serves_each(runtime, tier),
+                    ends_are_prompt(runtime, tier),
+                ):
                     await live(world, runtime, tier, memory, too_slow)
                 left_at = trio.current_time()
                 if leave_by_error:
