@@ -11,7 +11,7 @@ from rich.text import Text
 
 from benchmarks.harness import Row
 
-_PACKAGES = ("sigil-actors", "trio", "wasmtime", "cedarpy", "pycasbin")
+_PACKAGES = ("sigil-actors", "trio", "wasmtime", "cedarpy", "pycasbin", "pykka")
 
 
 def table_of(rows: Sequence[Row]) -> Table:

@@ -34,6 +34,7 @@ REQUIREMENTS: dict[str, tuple[Callable[[], bool], str]] = {
     "bwrap": (_program("bwrap"), "install bubblewrap"),
     "cedarpy": (_module("cedarpy"), "make bench installs it"),
     "casbin": (_module("casbin"), "make bench installs it"),
+    "pykka": (_module("pykka"), "make bench installs it"),
     "go": (_program("go"), "install Go"),
     "zig": (_module("ziglang"), "pip install ziglang"),
 }

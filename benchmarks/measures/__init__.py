@@ -1,13 +1,13 @@
 """All measures, in the order in which they run; each lives in a file of its own."""
 
 from benchmarks.harness import Measure
-from benchmarks.measures import ask, audited, imports, leak, policy, wasm_call
+from benchmarks.measures import actors, audited, imports, leak, policy, wasm_call
 
 MEASURES: tuple[Measure, ...] = (
     *policy.MEASURES,
     *audited.MEASURES,
     *wasm_call.MEASURES,
     *imports.MEASURES,
-    *ask.MEASURES,
+    *actors.MEASURES,
     *leak.MEASURES,
 )
