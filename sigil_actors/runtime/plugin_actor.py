@@ -5,78 +5,32 @@ and what follows when one comes up, fails or ends. Orders come by a mailbox; cal
 through it: they hold leases in their own tasks.
 """
 
-import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from enum import StrEnum
 
-import attrs
 import trio
 
-from sigil_actors.actors.mailbox import Envelope, Mailbox, Request
+from sigil_actors.actors.mailbox import Envelope, Mailbox
 from sigil_actors.actors.supervisor import ChildExit
-from sigil_actors.core.audit_entry import AuditEntry
 from sigil_actors.core.execution import PluginType
-from sigil_actors.core.lifecycle import PluginState
 from sigil_actors.errors import (
     PluginHeldError,
     PluginStartError,
     PluginUnavailableError,
     SigilError,
 )
+from sigil_actors.runtime.announcer import Announcer
 from sigil_actors.runtime.chain import Chain
 from sigil_actors.runtime.definition import Definition
 from sigil_actors.runtime.deployment import REASON_CHARACTERS_MAX, Deployment, explained
-from sigil_actors.runtime.events import EventKind
 from sigil_actors.runtime.instance_life import LifeServices
 from sigil_actors.runtime.plugin_log import PluginLog
+from sigil_actors.runtime.plugin_orders import ReloadPlugin, ReloadResult, StartPlugin, StopPlugin
+from sigil_actors.runtime.roles import Down, Roles
 from sigil_actors.runtime.session import Admitted
 from sigil_actors.runtime.status import HeldVersion, PluginStatus
 from sigil_actors.runtime.stop_order import StopKind
-from sigil_actors.runtime.tree import NodeKind, TreeNode
-
-logger = logging.getLogger(__name__)
-
-
-class ReloadResult(StrEnum):
-    """What became of a reload that didn't fail."""
-
-    RELOADED = "reloaded"
-    """The new version serves."""
-    UNCHANGED = "unchanged"
-    """The folder holds what runs already; nothing was done."""
-    SKIPPED = "skipped"
-    """It was stopped by somebody and stays so; the next start takes the new version."""
-
-
-@attrs.frozen(eq=False)
-class StartPlugin(Request[None]):
-    """Have it run; answered when it runs, or when it is clear that it doesn't."""
-
-    definition: Definition
-
-
-@attrs.frozen(eq=False)
-class StopPlugin(Request[None]):
-    """Have it stop; answered when nothing of it is left."""
-
-    kind: StopKind
-
-
-@attrs.frozen(eq=False)
-class ReloadPlugin(Request[ReloadResult]):
-    """Have another version run; answered when it serves, or when it is clear that it doesn't."""
-
-    definition: Definition
-    only_if_changed: bool
-
-
-class _Down(StrEnum):
-    """Why nothing of it runs, as the word that callers are told."""
-
-    STOPPED = "stopped"
-    QUARANTINED = "quarantined"
-    HELD = "held"
+from sigil_actors.runtime.tree import TreeNode
 
 
 class PluginActor:
@@ -91,34 +45,23 @@ class PluginActor:
         jitter: Callable[[], float],
     ) -> None:
         self.name = definition.manifest.name
-        self.definition = definition
-        """What serves, or is started next."""
         self.log = PluginLog(self.name)
+        self._roles = Roles(definition)
+        self._announcer = Announcer(self.name, services.enforcer, services.events)
         self._services = services
         self._count_call = count_call
         self._jitter = jitter
         self._mailbox = Mailbox(f"the actor of plugin {self.name}", capacity=16)
         self._nursery: trio.Nursery | None = None
         self._generation = 0
-        self._current: Deployment | None = None
-        """What serves, or served last."""
-        self._candidate: Deployment | None = None
-        """What is about to take over."""
-        self._leaving: Deployment | None = None
-        """What served before and finishes its calls."""
-        self._down = _Down.STOPPED
         self._settled: Deployment | None = None
         """What is down and whose end was made known."""
-        self._held: HeldVersion | None = None
-        self._reload_failed = ""
-        self._last_error = ""
         self._starting: list[Envelope] = []
         self._stopping: list[Envelope] = []
         self._reloading: list[Envelope] = []
         """Whom the candidate's fate is told."""
         self._reloads_waiting: list[Envelope] = []
         """Who asked meanwhile; bounded by the mailbox's orders, as each of them waits."""
-        self._changed = trio.Event()
 
     # What callers need
 
@@ -129,71 +72,33 @@ class PluginActor:
         Raises:
             PluginUnavailableError: it takes no calls now; says why, and when to try again.
         """
-        deployment = self._current
-        if deployment is None or not _takes(deployment, chain):
-            deployment = await self._wait_for_swap()
-        instance = deployment.instance
-        if instance is None:
-            raise self._unavailable()
+        if not self._roles.takes(chain):
+            await self._wait_for_swap()
+        # No checkpoint from here to the lease: what is let in is in before anything changes.
+        instance = None if self._roles.current is None else self._roles.current.instance
+        if instance is None or not self._roles.takes(chain):
+            raise self._roles.unavailable()
         with instance.gate.lease() as lease:
             yield Admitted(instance, lease)
 
-    async def _wait_for_swap(self) -> Deployment:
+    async def _wait_for_swap(self) -> None:
         with trio.move_on_after(self._services.settings.swap_wait_s):
-            while self._is_swapping_alone:
-                await self._changed.wait()
-        # No checkpoint from here to the lease: what is let in now is in before anything changes.
-        if self._current is None or not self._current.is_running:
-            raise self._unavailable()
-        return self._current
-
-    @property
-    def _is_swapping_alone(self) -> bool:
-        """Whether what served has to be gone before what takes over can start."""
-        return self._current is not None and self._current.is_aside
-
-    def _unavailable(self) -> PluginUnavailableError:
-        current = self._current
-        reason, detail, retry_after_s = "starting", "", None
-        if self._is_down:
-            reason, detail = self._down, self._why_down()
-        elif current is None or current.is_over:
-            pass  # what takes its place is on its way
-        elif current.is_aside:
-            reason, retry_after_s = "reloading", 1.0
-        elif current.order.kind is not None:
-            reason = "draining"
-        elif current.restart_at is not None:
-            reason, detail = "restarting", current.reason
-            retry_after_s = current.restart_in_s()
-        elif current.waits_for:
-            reason, detail = "waiting", f"it {current.waiting}"
-        return PluginUnavailableError(self.name, reason, detail=detail, retry_after_s=retry_after_s)
-
-    def _why_down(self) -> str:
-        """Return why it ended, with what the error that it ended by says can be done."""
-        current = self._current
-        if current is None:
-            return ""
-        return f"{current.reason}. {current.remedy}" if current.remedy else current.reason
+            while self._roles.is_swapping_in_place:
+                await self._roles.wait_changed()
 
     @property
     def is_running(self) -> bool:
         """Whether it can be called."""
-        return self._current is not None and self._current.is_running
+        return self._roles.is_running
 
     @property
     def why_not_coming(self) -> str:
         """Return what keeps it down until a person acts, in a few words; empty where nothing."""
-        if self._current is not None and self._current.waits_in_vain:
-            return self._current.waiting
-        if self._alive or self._mailbox.statistics().orders:
-            return ""
-        return f"is {self._down}"
+        return "" if self._mailbox.statistics().orders else self._roles.why_not_coming
 
     async def wait_changed(self) -> None:
         """Wait until anything about it changes."""
-        await self._changed.wait()
+        await self._roles.wait_changed()
 
     async def wait_until_running(self) -> None:
         """Wait until it runs.
@@ -203,82 +108,33 @@ class PluginActor:
         """
         while not self.is_running:
             if self.why_not_coming:
-                raise self._unavailable()
-            await self._changed.wait()
+                raise self._roles.unavailable()
+            await self._roles.wait_changed()
         await trio.lowlevel.checkpoint()
 
     # Introspection
 
     @property
+    def definition(self) -> Definition:
+        """Return what serves, or is started next."""
+        return self._roles.definition
+
+    @property
     def held(self) -> HeldVersion | None:
         """Return the version that waits to be approved, where there is one."""
-        return self._held
+        return self._roles.held
 
     def definition_of(self, generation: int) -> Definition:
         """Return what a generation that lives was made from; the one that serves otherwise."""
-        for deployment in self._alive:
-            if deployment.life.generation == generation:
-                return deployment.definition
-        return self.definition
+        return self._roles.definition_of(generation)
 
     def status(self) -> PluginStatus:
         """Return a look at it as it is now."""
-        manifest = self.definition.manifest
-        current, leaving = self._current, self._leaving
-        in_flight = sum(one.gate.in_flight for one in (current, leaving) if one is not None)
-        return PluginStatus(
-            name=self.name,
-            version=manifest.version,
-            type=manifest.type,
-            tier=str(manifest.execution.tier),
-            state=PluginState.DISCOVERED if current is None else current.state,
-            generation=0 if current is None else current.life.generation,
-            restarts=0 if current is None else current.restarts,
-            in_flight=in_flight,
-            reason=self._reason(),
-            quarantined=self._is_down and self._down is _Down.QUARANTINED,
-            restart_in_s=None if current is None else current.restart_in_s(),
-            last_words=() if current is None else current.last_words,
-            health=None if current is None else current.health,
-            held=self._held,
-            reload_failed=self._reload_failed,
-            last_error=self._last_error,
-            is_swapping=len(self._alive) > 1,
-            draining_generations=() if leaving is None else (leaving.life.generation,),
-        )
-
-    def _reason(self) -> str:
-        current = self._current
-        if current is None:
-            return ""
-        return current.waiting or current.reason
+        return self._roles.status()
 
     def node(self) -> TreeNode:
         """Return its place in the tree, with the generations that live below it."""
-        status = self.status()
-        return TreeNode(
-            name=self.name,
-            kind=NodeKind.ACTOR,
-            state=status.state,
-            generation=status.generation,
-            in_flight=status.in_flight,
-            restarts=status.restarts,
-            mailbox=self._mailbox.statistics(),
-            last_error=self._last_error,
-            children=tuple(one.node() for one in self._alive),
-        )
-
-    @property
-    def _alive(self) -> list[Deployment]:
-        return [
-            one
-            for one in (self._current, self._candidate, self._leaving)
-            if one is not None and not one.is_over
-        ]
-
-    @property
-    def _is_down(self) -> bool:
-        return not self._alive
+        return self._roles.node(self._mailbox.statistics())
 
     # Orders
 
@@ -342,19 +198,19 @@ class PluginActor:
             envelope.fail(PluginUnavailableError(self.name, "draining"))
         else:
             self._starting.append(envelope)
-            if self._is_down:
+            if not self._roles.alive:
                 self._begin(definition)
             else:
                 self._settle_starting()
 
     def _obey_stop(self, envelope: Envelope, kind: StopKind) -> None:
-        if self._is_down:
-            self._down = _Down.STOPPED
+        if not self._roles.alive:
+            self._roles.down = Down.STOPPED
             envelope.reply(None)
-            self._notify()
+            self._roles.notify()
             return
         self._stopping.append(envelope)
-        for deployment in self._alive:
+        for deployment in self._roles.alive:
             deployment.stop(kind, at_call=self._count_call())
         self._fail_reloads(PluginUnavailableError(self.name, "draining"))
 
@@ -368,13 +224,13 @@ class PluginActor:
     @property
     def _is_ending(self) -> bool:
         """Whether it was told to end, and hasn't yet."""
-        return bool(self._stopping) and not self._is_down
+        return bool(self._stopping) and bool(self._roles.alive)
 
     def _begin(self, definition: Definition) -> None:
         """Start what is down."""
-        self.definition = definition
-        self._current = self._deploy(definition, on_trial=False)
-        self._notify()
+        self._roles.definition = definition
+        self._roles.current = self._deploy(definition, on_trial=False)
+        self._roles.notify()
 
     def _deploy(self, definition: Definition, *, on_trial: bool) -> Deployment:
         deployment = Deployment(
@@ -401,8 +257,8 @@ class PluginActor:
     def _reload_next(self) -> None:
         """Have the newest version that was asked for take over, one swap after another."""
         waiting = [one for one in self._reloads_waiting if one.is_wanted]
-        if self._candidate is not None or (
-            self._leaving is not None and not self._leaving.is_over and waiting
+        if self._roles.candidate is not None or (
+            self._roles.leaving is not None and not self._roles.leaving.is_over and waiting
         ):
             return
         self._reloads_waiting = []
@@ -411,8 +267,8 @@ class PluginActor:
         self._reloading = waiting
         newest = waiting[-1].message
         assert isinstance(newest, ReloadPlugin)  # noqa: S101 - nothing else is put there
-        self._candidate = self._deploy(newest.definition, on_trial=True)
-        self._notify()
+        self._roles.candidate = self._deploy(newest.definition, on_trial=True)
+        self._roles.notify()
 
     @property
     def _only_if_changed(self) -> bool:
@@ -422,19 +278,19 @@ class PluginActor:
 
     def prepared(self, deployment: Deployment) -> None:
         """Let the candidate start: beside what serves where that can be, else in its place."""
-        current = self._current
+        current = self._roles.current
         if self._only_if_changed and self._is_same(deployment):
-            self._held = None
+            self._roles.held = None
             self._end_candidate(ReloadResult.UNCHANGED)
         elif current is None or current.is_over:
-            if self._only_if_changed and self._down is _Down.STOPPED and not self._starting:
-                self.definition = deployment.definition
+            if self._only_if_changed and self._roles.down is Down.STOPPED and not self._starting:
+                self._roles.definition = deployment.definition
                 self._end_candidate(ReloadResult.SKIPPED)
             else:
                 # Nothing serves, so there is nothing to go back to: it is started as by an order.
                 deployment.is_on_trial = False
-                self._current, self._candidate = deployment, None
-                self.definition = deployment.definition
+                self._roles.current, self._roles.candidate = deployment, None
+                self._roles.definition = deployment.definition
                 self._starting.extend(self._reloading)
                 self._reloading = []
                 deployment.go()
@@ -445,43 +301,41 @@ class PluginActor:
             # is no use beside the new one.
             kind = StopKind.DRAIN if current.is_running else StopKind.KILL
             current.step_aside(kind, at_call=self._count_call())
-        self._notify()
+        self._roles.notify()
 
     def _is_same(self, deployment: Deployment) -> bool:
-        current = self._current
-        return (
-            current is not None
-            and current.version.digest == deployment.version.digest
-            and current.definition == deployment.definition
-        )
+        current = self._roles.current
+        if current is None or current.definition != deployment.definition:
+            return False
+        if not current.version.digest and not current.is_over:
+            return True  # it has taken no files yet, and will take those that are there then
+        return current.version.digest == deployment.version.digest
 
     def _end_candidate(self, result: ReloadResult) -> None:
-        candidate = self._candidate
+        candidate = self._roles.candidate
         assert candidate is not None  # noqa: S101 - it is what was prepared
         self._settle_reloading(result)
         candidate.stop(StopKind.KILL, at_call=self._count_call())
 
     def stepped_aside(self, _deployment: Deployment) -> None:
         """Let the candidate start, now that the place is free."""
-        if self._candidate is not None and not self._candidate.is_over:
-            self._candidate.go()
-        elif self._current is not None:
-            self._current.resume()
-        self._notify()
+        if self._roles.candidate is not None and not self._roles.candidate.is_over:
+            self._roles.candidate.go()
+        elif self._roles.current is not None:
+            self._roles.current.resume()
+        self._roles.notify()
 
     def _turn(self, candidate: Deployment) -> None:
         """Turn the gate: from here on, new calls go to the candidate."""
-        before, self._current, self._candidate = self._current, candidate, None
+        before, self._roles.current, self._roles.candidate = self._roles.current, candidate, None
         candidate.is_on_trial = False
-        self.definition = candidate.definition
-        self._held = None
-        self._reload_failed = ""
+        self._roles.definition = candidate.definition
+        self._roles.held = None
+        self._roles.reload_failed = ""
         if before is not None and not before.is_over:
-            self._leaving = before
+            self._roles.leaving = before
             before.stop(StopKind.DRAIN, at_call=self._count_call())
-        manifest = candidate.definition.manifest
-        self._publish(candidate, EventKind.SWAPPED, f"version {manifest.version} serves now")
-        logger.info("plugin %s: version %s serves now", self.name, manifest.version)
+        self._announcer.swapped(candidate)
         self._settle_reloading(ReloadResult.RELOADED)
 
     def _candidate_failed(self, candidate: Deployment) -> None:
@@ -492,107 +346,74 @@ class PluginActor:
         if isinstance(error, PluginHeldError):
             self._hold(candidate, error)
         elif candidate.error is not None:
-            self._reload_failed = error.what[:REASON_CHARACTERS_MAX]
-            self._publish(candidate, EventKind.RELOAD_FAILED, self._reload_failed)
-            logger.warning(
-                "plugin %s: version %s didn't come up; what ran before goes on: %s",
-                self.name,
-                candidate.definition.manifest.version,
-                self._reload_failed,
-            )
+            self._roles.reload_failed = error.what[:REASON_CHARACTERS_MAX]
+            self._announcer.reload_failed(candidate, self._roles.reload_failed)
         self._fail_reloading(error)
-        if self._current is not None and self._current.is_aside:
-            self._current.resume()
+        if self._roles.current is not None and self._roles.current.is_aside:
+            self._roles.current.resume()
 
     def _hold(self, deployment: Deployment, error: PluginHeldError) -> None:
-        self._held = HeldVersion(
+        self._roles.held = HeldVersion(
             version=error.version,
             snapshot_sha256=error.snapshot_sha256,
             differences=error.differences,
         )
-        self._publish(deployment, EventKind.HELD, "; ".join(error.differences))
-        logger.warning("%s", error)
+        self._announcer.held(deployment, "; ".join(error.differences), str(error))
 
     # What deployments tell
 
     def entered(self, deployment: Deployment, reason: str) -> None:
         """Make it known that an instance entered a state."""
-        life = deployment.life
-        logger.info(
-            "plugin %s, generation %d: %s%s",
-            self.name,
-            life.generation,
-            life.state,
-            f" ({reason})" if reason else "",
-        )
-        self._record(life.state, reason, life.generation)
-        self._services.events.publish(
-            self.name,
-            EventKind.LIFECYCLE,
-            generation=life.generation,
-            state=life.state,
-            reason=reason,
-        )
-        self._notify()
+        self._announcer.entered(deployment, reason)
+        self._roles.notify()
 
     def ready(self, deployment: Deployment) -> None:
         """Let callers into an instance that can be called."""
-        if deployment is self._candidate:
+        if deployment is self._roles.candidate:
             self._turn(deployment)
         self._settle_starting()
-        self._notify()
+        self._roles.notify()
 
     def told_health(self, deployment: Deployment) -> None:
         """Make it known what an instance says of its health."""
-        health = deployment.health
-        if health is not None:
-            self._publish(deployment, EventKind.HEALTH, f"{health.status} {health.message}".strip())
+        self._announcer.health(deployment)
 
     def exited(self, deployment: Deployment, ended: ChildExit) -> None:
         """Make it known that an instance ended, and whether it comes back."""
         if ended.error is not None:
-            self._last_error = explained(ended.error)[:REASON_CHARACTERS_MAX]
+            self._roles.last_error = explained(ended.error)[:REASON_CHARACTERS_MAX]
         if deployment.restart_at is not None and ended.restart_in_s is not None:
-            why = deployment.reason or "it ended"
-            self._publish(
-                deployment, EventKind.RESTART, f"in {ended.restart_in_s:.3g} s, since {why}"
-            )
-            logger.warning(
-                "plugin %s ended (%s); it is started again in %.1f s",
-                self.name,
-                deployment.reason or "by itself",
-                ended.restart_in_s,
-            )
-        self._notify()
+            self._announcer.restarts(deployment, ended.restart_in_s)
+        self._roles.notify()
 
     def waits(self, deployment: Deployment) -> None:
         """Tell those who wait for a start that hangs on another plugin."""
-        if deployment is self._current:
+        if deployment is self._roles.current:
             self._settle_starting()
-        elif deployment is self._candidate and deployment.waits_in_vain:
+        elif deployment is self._roles.candidate and deployment.waits_in_vain:
             deployment.error = self._waiting_error(deployment)
             deployment.stop(StopKind.KILL, at_call=self._count_call())
-        self._notify()
+        self._roles.notify()
 
     def over(self, deployment: Deployment) -> None:
         """Decide what follows when nothing of a deployment is left."""
-        if deployment is self._candidate:
-            self._candidate = None
+        if deployment is self._roles.candidate:
+            self._roles.candidate = None
             if self._reloading:
                 self._candidate_failed(deployment)
-            if self._current is not None and self._current.is_over:
-                self._settle_down(self._current)
-        elif deployment is self._leaving:
-            self._leaving = None
-        elif deployment is self._current and self._candidate is None:
+            if self._roles.current is not None and self._roles.current.is_over:
+                self._settle_down(self._roles.current)
+        elif deployment is self._roles.leaving:
+            self._roles.leaving = None
+        elif deployment is self._roles.current and self._roles.candidate is None:
             self._settle_down(deployment)
         self._settle_starting()
-        if self._is_down:
+        if not self._roles.alive:
             stopping, self._stopping = self._stopping, []
             for envelope in stopping:
                 envelope.reply(None)
         self._reload_next()
-        self._notify()
+        self._roles.notify()
 
     def _settle_down(self, deployment: Deployment) -> None:
         """Note, once, why nothing of it runs any more."""
@@ -600,29 +421,27 @@ class PluginActor:
             return
         self._settled = deployment
         if self._stopping:
-            self._down = _Down.STOPPED
+            self._roles.down = Down.STOPPED
         elif isinstance(deployment.error, PluginHeldError):
-            self._down = _Down.HELD
+            self._roles.down = Down.HELD
             self._hold(deployment, deployment.error)
         elif deployment.gave_up:
-            self._down = _Down.QUARANTINED
-            self._record("quarantined", deployment.reason, deployment.life.generation)
-            self._publish(deployment, EventKind.QUARANTINED, deployment.reason)
-            logger.error("plugin %s is quarantined: %s", self.name, deployment.reason)
+            self._roles.down = Down.QUARANTINED
+            self._announcer.quarantined(deployment)
         else:
-            self._down = _Down.STOPPED
+            self._roles.down = Down.STOPPED
         deployment.reason = deployment.reason or "stopped"
 
     # Answers
 
     def _settle_starting(self) -> None:
         """Answer those who wait for a start, as far as it is clear what became of it."""
-        current = self._current
+        current = self._roles.current
         if self.is_running:
             for envelope in self._take_starting():
                 is_reload = isinstance(envelope.message, ReloadPlugin)
                 envelope.reply(ReloadResult.RELOADED if is_reload else None)
-        elif self._is_down:
+        elif not self._roles.alive:
             for envelope in self._take_starting():
                 envelope.fail(self._start_error())
         elif current is not None and current.waits_in_vain:
@@ -635,7 +454,7 @@ class PluginActor:
         )
 
     def _start_error(self) -> SigilError:
-        current = self._current
+        current = self._roles.current
         if current is not None and isinstance(current.error, PluginHeldError):
             return current.error
         why = (current.reason if current is not None else "") or "stopped"
@@ -662,44 +481,3 @@ class PluginActor:
         for envelope in waiting:
             envelope.fail(error)
         self._fail_reloading(error)
-
-    # Making it known
-
-    def _record(self, result: str, reason: str, generation: int) -> None:
-        enforcer = self._services.enforcer
-        enforcer.tell_outcome(
-            AuditEntry(
-                action="lifecycle",
-                timestamp=enforcer.clock.now(),
-                actor="runtime",
-                plugin=self.name,
-                result=result,
-                reason=reason[:REASON_CHARACTERS_MAX],
-                details={"generation": generation},
-            )
-        )
-
-    def _publish(self, deployment: Deployment, kind: EventKind, reason: str) -> None:
-        self._services.events.publish(
-            self.name,
-            kind,
-            generation=deployment.life.generation,
-            reason=reason[:REASON_CHARACTERS_MAX],
-        )
-
-    def _notify(self) -> None:
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
-
-
-def _takes(deployment: Deployment, chain: Chain) -> bool:
-    """Tell whether a call may enter what serves now."""
-    if deployment.is_running:
-        return True
-    # A drain finishes what had begun, and that includes what it goes on to call.
-    return (
-        deployment.state is PluginState.DRAINING
-        and deployment.drain_began is not None
-        and len(chain.plugins) > 1
-        and chain.began < deployment.drain_began
-    )

@@ -141,7 +141,7 @@ async def test_a_state_that_goes_back_is_found(
     said: str,
 ) -> None:
     async with running(FakeTier()) as runtime:
-        deployment = runtime._plugins.get("fake")._current
+        deployment = runtime._plugins.get("fake")._roles.current
         assert deployment is not None
         real = deployment.life
         check = states_in_order(runtime)
