@@ -41,6 +41,8 @@ class DiscoveryProblem:
     problems: tuple[Problem, ...]
     plugin: str = ""
     """The plugin's name, where it is known."""
+    folder: Path | None = None
+    """The folder that it is about, as it is; a plugin's, or the one that holds the plugins."""
 
     def render(self) -> str:
         """Return it for people, a line a problem."""
@@ -69,11 +71,11 @@ def _discover(folder: Path, tiers: tuple[str, ...]) -> Discovery:
     except FileNotFoundError:
         return Discovery(found=(), problems=())
     except OSError as error:
-        problem = _problem(str(folder), f"can't be read: {error.strerror}", _READABLE)
+        problem = _problem(folder, str(folder), f"can't be read: {error.strerror}", _READABLE)
         return Discovery(found=(), problems=(problem,))
     if len(names) > FOLDERS_MAX:
         what = f"holds {len(names)} folders, more than {FOLDERS_MAX}"
-        problem = _problem(str(folder), what, "Name the folder that holds the plugins")
+        problem = _problem(folder, str(folder), what, "Name the folder that holds the plugins")
         return Discovery(found=(), problems=(problem,))
     for name in names:
         trio.from_thread.check_cancelled()
@@ -98,11 +100,11 @@ def read_plugin(folder: Path, *, tiers: Sequence[str] = ()) -> Found | Discovery
     except FileNotFoundError:
         return None
     except OSError as error:
-        return _problem(shown, f"can't be read: {error.strerror or error}", _READABLE)
+        return _problem(folder, shown, f"can't be read: {error.strerror or error}", _READABLE)
     try:
         manifest = parse_manifest(text, file=shown, tiers=tiers)
     except ManifestError as error:
-        return DiscoveryProblem(file=shown, problems=error.problems)
+        return DiscoveryProblem(file=shown, problems=error.problems, folder=folder)
     return Found(manifest=manifest, folder=folder, manifest_sha256=hashlib.sha256(text).hexdigest())
 
 
@@ -143,9 +145,11 @@ def read_manifest(file: Path) -> bytes:
         os.close(descriptor)
 
 
-def _problem(file: str, what: str, remedy: str, *, plugin: str = "") -> DiscoveryProblem:
+def _problem(
+    folder: Path, file: str, what: str, remedy: str, *, plugin: str = ""
+) -> DiscoveryProblem:
     problem = Problem(path="", line=0, what=what, remedy=remedy)
-    return DiscoveryProblem(file=file, problems=(problem,), plugin=plugin)
+    return DiscoveryProblem(file=file, problems=(problem,), plugin=plugin, folder=folder)
 
 
 def _without_doubles(
@@ -161,6 +165,7 @@ def _without_doubles(
             others = " and ".join(str(other.folder) for other in same if other is not one)
             problems.append(
                 _problem(
+                    one.folder,
                     str(one.folder / MANIFEST_NAME),
                     f"two plugins are named {name!r}: the other is in {others}",
                     "Rename one or take it out of the folder; until then neither is loaded",
@@ -177,6 +182,7 @@ def _in_order(found: Sequence[Found]) -> tuple[tuple[Found, ...], list[Discovery
         tuple(by_name[manifest.name] for manifest in ordered),
         [
             _problem(
+                by_name[name].folder,
                 str(by_name[name].folder / MANIFEST_NAME),
                 what,
                 "Add what it depends on, or take it out of its dependencies",

@@ -43,8 +43,8 @@ REOPEN_MAX_S = 5.0
 GIVE_UP_S = 2.0
 """How long a stopping enforcer tries again to open a broken store, for entries that were told."""
 
-FINISH_S = 10.0
-"""How long a stopping enforcer may go on storing what it has accepted."""
+FINISH_EXTRA_S = 5.0
+"""How long a stopping enforcer may go on storing, besides what one hanging append may take."""
 
 
 @attrs.frozen(eq=False)
@@ -197,10 +197,7 @@ class Enforcer:
             self._outcomes_lost += 1
             return
         self._outcomes.append(entry)
-        if not self._woken:
-            self._woken = True
-            with suppress(ActorDownError):
-                self._mailbox.tell_order_nowait(_WAKE)
+        self._wake_for_leftovers()
 
     @property
     def clock(self) -> WallClock:
@@ -262,6 +259,9 @@ class Enforcer:
 
     async def _serve(self) -> AuditUnavailableError | None:
         """Decide with an open store, until it fails or everything is done."""
+        # What a failure left over is stored before anybody asks: nobody may for a long while.
+        self._woken = False
+        self._wake_for_leftovers()
         while True:
             batch = await self._mailbox.receive_batch(COMMIT_MAX)
             self._woken = False
@@ -269,8 +269,15 @@ class Enforcer:
             failure = await self._store_all(waiting)
             if failure is not None:
                 return failure
+            self._wake_for_leftovers()
             if not batch and not self._outcomes:
                 return None
+
+    def _wake_for_leftovers(self) -> None:
+        if not self._woken and (self._outcomes or self._missed or self._outcomes_lost):
+            self._woken = True
+            with suppress(ActorDownError):
+                self._mailbox.tell_order_nowait(_WAKE)
 
     def _decide(self, batch: Sequence[Envelope]) -> list[_Waiting]:
         now = self._clock.now()
@@ -336,6 +343,9 @@ class Enforcer:
         except Exception as error:  # a store need not be ours, and must not fail open
             raise _failed_oddly(error) from error
         if stored is None:
+            if self._give_up_at != math.inf:
+                # The hanging has used up the time in which the store could be opened again.
+                self._give_up_at = max(self._give_up_at, trio.current_time() + GIVE_UP_S)
             raise AuditUnavailableError(
                 f"the audit store didn't answer within {self._audit_timeout_s:g} s",
                 remedy="Look at the disk that it writes to",
@@ -436,5 +446,5 @@ async def open_enforcer(
         try:
             yield enforcer
         finally:
-            scope.deadline = trio.current_time() + FINISH_S
+            scope.deadline = trio.current_time() + audit_timeout_s + FINISH_EXTRA_S
             enforcer.finish()

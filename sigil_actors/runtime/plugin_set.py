@@ -108,7 +108,7 @@ class PluginSet:
     async def stop_all(self, kind: StopKind) -> None:
         """End all of them: what depends on another before that one, unless it is to go fast."""
         self.close()
-        waits_for = self._dependants() if kind is not StopKind.KILL else {}
+        waits_for = self.dependants() if kind is not StopKind.KILL else {}
         gone = {name: trio.Event() for name in self._actors}
 
         @trio.lowlevel.enable_ki_protection
@@ -124,7 +124,7 @@ class PluginSet:
 
     def stop_bound_s(self) -> float:
         """Return what stopping all of them in order takes at most, without the last resort's."""
-        waits_for = self._dependants()
+        waits_for = self.dependants()
         bounds: dict[str, float] = {}
 
         def bound_s(name: str) -> float:
@@ -138,7 +138,7 @@ class PluginSet:
 
         return max(map(bound_s, self._actors), default=self._stop_s)
 
-    def _dependants(self) -> dict[str, list[str]]:
+    def dependants(self) -> dict[str, list[str]]:
         """Return for each plugin who depends on it; nobody who is in a circle."""
         manifests = [actor.definition.manifest for actor in self._actors.values()]
         ordered, _problems = order_by_dependencies(manifests)

@@ -1,8 +1,11 @@
 """A look into the plugins folder while the runtime runs, and what it leads to."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
 
 import attrs
 import trio
@@ -14,12 +17,15 @@ from sigil_actors.runtime.definition import Definition
 from sigil_actors.runtime.discovery import Found
 from sigil_actors.runtime.events import EventKind, Events
 from sigil_actors.runtime.manager import Manager
-from sigil_actors.runtime.plugin_actor import PluginActor, ReloadResult
+from sigil_actors.runtime.plugin_actor import PluginActor
+from sigil_actors.runtime.plugin_orders import ReloadResult
 from sigil_actors.runtime.plugin_set import PluginSet
 
 logger = logging.getLogger(__name__)
 
 _REASON_CHARACTERS_MAX = 500
+
+_NOT_HOT = "lifecycle.hot_reload is false"
 
 
 class RescanWord(StrEnum):
@@ -50,6 +56,9 @@ class RescanResult:
     """Why, where that isn't plain; escaped."""
 
 
+Step: TypeAlias = Callable[[], Awaitable[RescanResult]]
+
+
 class Rescan:
     """Brings the plugins that run in line with the folder."""
 
@@ -72,70 +81,123 @@ class Rescan:
         """Whether one is going on."""
         return self._one_at_a_time.locked()
 
-    async def run(self, *, only_hot: bool = False) -> tuple[RescanResult, ...]:
-        """Look, and do what follows; with `only_hot` for those alone that may change while running.
+    async def run(
+        self, *, only_hot: bool = False, changed: Collection[str] | None = None
+    ) -> tuple[RescanResult, ...]:
+        """Look, and do what follows.
+
+        Args:
+            only_hot: Leave those alone that take no changes while they run.
+            changed: The sub-folders that have changed and come to rest. Others, whose files may be
+                on their way, are left alone, but for those that were refused at the last look. All
+                of them where it isn't given.
 
         Returns when all of it is done, by name.
         """
         async with self._one_at_a_time:
-            before = set(self._from_folder())
+            before = self._from_folder()
+            refused = {problem.folder for problem in self._manager.problems}
             await self._manager.discover()
             found = {one.manifest.name: one for one in self._manager.found}
-            # One whose manifest has become bad, or whose folder can't be read, goes on running.
-            kept = {problem.plugin for problem in self._manager.problems} | {
-                name
-                for name, folder in self._from_folder().items()
-                if any(problem.file.startswith(folder) for problem in self._manager.problems)
+            gone = {
+                name: folder
+                for name, folder in before.items()
+                if name not in found and not self._is_refused(name, folder)
             }
-            results: list[RescanResult] = []
-            async with trio.open_nursery() as nursery:
-                for name in sorted(before - found.keys() - kept):
-                    nursery.start_soon(self._remove, name, results)
-                for one in found.values():
-                    nursery.start_soon(self._take_up, one, only_hot, results)
-            return tuple(sorted(results, key=lambda result: result.plugin))
 
-    def _from_folder(self) -> Mapping[str, str]:
+            def is_looked_at(folder: Path) -> bool:
+                # What was refused may be sound now, without having changed: a plugin that it
+                # depends on has come, or the other one of its name has gone.
+                return changed is None or folder.name in changed or folder in refused
+
+            steps: dict[str, Step] = {}
+            for name, folder in gone.items():
+                if is_looked_at(folder):
+                    steps[name] = partial(self._remove, name, only_hot=only_hot)
+            for name, one in found.items():
+                if is_looked_at(one.folder):
+                    steps[name] = partial(self._take_up, one, only_hot=only_hot)
+            return await self._take(steps, last=gone)
+
+    async def _take(
+        self, steps: Mapping[str, Step], *, last: Collection[str]
+    ) -> tuple[RescanResult, ...]:
+        """Take all steps at once, but those of `last` after those of the plugins that need them."""
+        results: list[RescanResult] = []
+        taken = {name: trio.Event() for name in steps}
+        dependants = self._plugins.dependants()
+
+        async def take(name: str) -> None:
+            for dependant in dependants.get(name, ()) if name in last else ():
+                if dependant in taken:
+                    await taken[dependant].wait()
+            results.append(await steps[name]())
+            taken[name].set()
+
+        async with trio.open_nursery() as nursery:
+            for name in steps:
+                nursery.start_soon(take, name)
+        return tuple(sorted(results, key=lambda result: result.plugin))
+
+    def _from_folder(self) -> Mapping[str, Path]:
         """Return the plugins that came out of the folder, each with its own."""
         definitions = [self._plugins.get(name).definition for name in self._plugins.names()]
-        root = self._manager.plugins_dir
         return {
-            one.name: str(one.folder)
+            one.name: one.folder
             for one in definitions
-            if one.is_from_folder and one.folder is not None and one.folder.parent == root
+            if one.folder is not None and self._is_ours(one)
         }
 
-    async def _remove(self, name: str, results: list[RescanResult]) -> None:
+    def _is_ours(self, definition: Definition) -> bool:
+        return (
+            definition.is_from_folder
+            and definition.folder is not None
+            and definition.folder.parent == self._manager.plugins_dir
+        )
+
+    def _is_refused(self, name: str, folder: Path) -> bool:
+        """Tell whether a plugin is there, though not as one that can be used."""
+        # Of a folder that can't be read it isn't known what is in it.
+        unknown = {folder, self._manager.plugins_dir}
+        return any(
+            problem.plugin == name or problem.folder in unknown
+            for problem in self._manager.problems
+        )
+
+    async def _remove(self, name: str, *, only_hot: bool) -> RescanResult:
+        if only_hot and not self._plugins.get(name).definition.manifest.lifecycle.hot_reload:
+            return RescanResult(name, RescanWord.SKIPPED, _NOT_HOT)
         try:
             await self._plugins.remove(name)
         except (SigilError, ActorDownError) as error:
-            results.append(_failed(name, error))
-            return
+            return _failed(name, error)
         self._events.publish(name, EventKind.REMOVED)
         logger.info("plugin %s is gone from the folder, and stopped", name)
-        results.append(RescanResult(name, RescanWord.REMOVED))
+        return RescanResult(name, RescanWord.REMOVED)
 
-    async def _take_up(self, one: Found, only_hot: bool, results: list[RescanResult]) -> None:  # noqa: FBT001
+    async def _take_up(self, one: Found, *, only_hot: bool) -> RescanResult:
         name = one.manifest.name
         actor = self._plugins.find(name)
         if actor is None:
-            try:
-                actor = self._plugins.add(self._define(one))
-            except SigilError as error:
-                results.append(_failed(name, error))
-                return
-            self._events.publish(name, EventKind.ADDED, reason=f"version {one.manifest.version}")
-            logger.info("plugin %s is new", name)
-            actor.start_nowait()
-            results.append(RescanResult(name, RescanWord.ADDED))
-            return
-        if actor.definition.folder != one.folder:
-            what = "is given in code as well" if not actor.definition.is_from_folder else "moved"
-            results.append(RescanResult(name, RescanWord.SKIPPED, f"a plugin of its name {what}"))
-        elif only_hot and not actor.definition.manifest.lifecycle.hot_reload:
-            results.append(RescanResult(name, RescanWord.SKIPPED, "lifecycle.hot_reload is false"))
-        else:
-            results.append(await self._reload(actor, self._define(one)))
+            return self._add(one)
+        if actor.definition.folder != one.folder and not self._is_ours(actor.definition):
+            return RescanResult(
+                name, RescanWord.SKIPPED, "a plugin of its name is given in code as well"
+            )
+        if only_hot and not actor.definition.manifest.lifecycle.hot_reload:
+            return RescanResult(name, RescanWord.SKIPPED, _NOT_HOT)
+        return await self._reload(actor, self._define(one))
+
+    def _add(self, one: Found) -> RescanResult:
+        name = one.manifest.name
+        try:
+            actor = self._plugins.add(self._define(one))
+        except SigilError as error:
+            return _failed(name, error)
+        self._events.publish(name, EventKind.ADDED, reason=f"version {one.manifest.version}")
+        logger.info("plugin %s is new", name)
+        actor.start_nowait()
+        return RescanResult(name, RescanWord.ADDED)
 
     async def _reload(self, actor: PluginActor, definition: Definition) -> RescanResult:
         try:

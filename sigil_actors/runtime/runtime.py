@@ -246,7 +246,9 @@ class Runtime:
         """
         return await self._rescan.run()
 
-    async def approve(self, name: str, snapshot_sha256: str | None = None) -> None:
+    async def approve(
+        self, name: str, snapshot_sha256: str | None = None, *, actor: str = "operator"
+    ) -> None:
         """Let the held version of a plugin run, and start it; returns when it serves.
 
         Approved are exactly the files that were held: where the folder has changed since, it is
@@ -256,6 +258,7 @@ class Runtime:
             name: The plugin's.
             snapshot_sha256: What was looked at, as `HeldVersion.snapshot_sha256` has it; what is
                 held now where it isn't given.
+            actor: Who stands in the log as having approved it.
 
         Raises:
             PluginNotFoundError: there is none of that name.
@@ -263,19 +266,20 @@ class Runtime:
             AuditUnavailableError: it can't be recorded, so nothing was approved.
             ApprovalsUnavailableError: the approval can't be kept.
         """
-        actor = self._plugins.get(name)
-        held = actor.held
+        held = self._plugins.get(name).held
         if held is None or snapshot_sha256 not in (None, held.snapshot_sha256):
             what = "nothing of it is held" if held is None else "other files of it are held"
             raise PluginStartError(
-                name, f"can't be approved: {what}", remedy="runtime.get() tells what is held"
+                name,
+                f"can't be approved: {what}",
+                remedy="sigil-actors ps, or runtime.get(), tells what is held",
             )
         enforcer = self._parts.enforcer
         await enforcer.record(
             AuditEntry(
                 action="plugin_approved",
                 timestamp=enforcer.clock.now(),
-                actor="operator",
+                actor=actor,
                 plugin=name,
                 result="approved",
                 details={

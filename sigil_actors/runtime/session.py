@@ -104,7 +104,9 @@ class Session:
             definition = instance.tool(tool)
             text = self._encode(plugin, tool, arguments)
             capability = tool_capability(definition.name)
-            await self._check(plugin, capability, instance.generation)
+            with lease.operation():
+                # In the instance already: one that ends meanwhile is no denial.
+                await self._check(plugin, capability, instance.generation)
             problems = instance.argument_problems(tool, arguments or {})
             if problems:
                 raise InvalidArgumentsError(plugin, tool, problems)

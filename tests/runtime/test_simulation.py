@@ -317,9 +317,7 @@ async def live(
     slow = [name for name, is_slow in too_slow.items() if is_slow]
     world.violations += settled_problems(runtime, tier, besides=slow)
     world.violations += [] if slow else unwanted_rest(world, runtime)
-    if not world.audit_fails:
-        # After a failure, what was told stays unstored until somebody asks something.
-        world.violations += status_problems(runtime, store.entries, besides=slow)
+    world.violations += status_problems(runtime, store.entries, besides=slow)
 
 
 async def scenario(rng: random.Random) -> None:
