@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sigil_actors.errors import ManifestError as ManifestError
     from sigil_actors.errors import PluginCallError as PluginCallError
     from sigil_actors.errors import PluginCrashedError as PluginCrashedError
+    from sigil_actors.errors import PluginHeldError as PluginHeldError
     from sigil_actors.errors import PluginNotFoundError as PluginNotFoundError
     from sigil_actors.errors import PluginStartError as PluginStartError
     from sigil_actors.errors import PluginUnavailableError as PluginUnavailableError
@@ -55,12 +56,19 @@ if TYPE_CHECKING:
     from sigil_actors.ports.audit_store import AuditStore as AuditStore
     from sigil_actors.runtime.enforcer import Enforcer as Enforcer
     from sigil_actors.runtime.enforcer import open_enforcer as open_enforcer
+    from sigil_actors.runtime.events import EventKind as EventKind
+    from sigil_actors.runtime.events import EventStream as EventStream
+    from sigil_actors.runtime.events import RuntimeEvent as RuntimeEvent
     from sigil_actors.runtime.host_calls import HostCall as HostCall
+    from sigil_actors.runtime.rescan import RescanResult as RescanResult
+    from sigil_actors.runtime.rescan import RescanWord as RescanWord
     from sigil_actors.runtime.runtime import Runtime as Runtime
     from sigil_actors.runtime.session import Session as Session
     from sigil_actors.runtime.settings import BackgroundSession as BackgroundSession
     from sigil_actors.runtime.settings import RuntimeSettings as RuntimeSettings
+    from sigil_actors.runtime.status import HeldVersion as HeldVersion
     from sigil_actors.runtime.status import PluginStatus as PluginStatus
+    from sigil_actors.runtime.tree import TreeNode as TreeNode
 
 _HOMES = {
     "open_runtime": "sigil_actors.assembly",
@@ -101,6 +109,7 @@ _HOMES = {
     "ManifestError": "sigil_actors.errors",
     "PluginCallError": "sigil_actors.errors",
     "PluginCrashedError": "sigil_actors.errors",
+    "PluginHeldError": "sigil_actors.errors",
     "PluginNotFoundError": "sigil_actors.errors",
     "PluginStartError": "sigil_actors.errors",
     "PluginUnavailableError": "sigil_actors.errors",
@@ -111,12 +120,19 @@ _HOMES = {
     "AuditStore": "sigil_actors.ports.audit_store",
     "Enforcer": "sigil_actors.runtime.enforcer",
     "open_enforcer": "sigil_actors.runtime.enforcer",
+    "EventKind": "sigil_actors.runtime.events",
+    "EventStream": "sigil_actors.runtime.events",
+    "RuntimeEvent": "sigil_actors.runtime.events",
     "HostCall": "sigil_actors.runtime.host_calls",
+    "RescanResult": "sigil_actors.runtime.rescan",
+    "RescanWord": "sigil_actors.runtime.rescan",
     "Runtime": "sigil_actors.runtime.runtime",
     "Session": "sigil_actors.runtime.session",
     "BackgroundSession": "sigil_actors.runtime.settings",
     "RuntimeSettings": "sigil_actors.runtime.settings",
+    "HeldVersion": "sigil_actors.runtime.status",
     "PluginStatus": "sigil_actors.runtime.status",
+    "TreeNode": "sigil_actors.runtime.tree",
 }
 """Where each public name is defined; a test holds it against the imports above."""
 

@@ -202,7 +202,7 @@ class RuntimeOperations:
         self._check_known(request.plugin)
         approved: JsonObject = {"snapshot_sha256": request.snapshot_sha256}
         await self._log.record("approve", request.plugin, approved)
-        await self._runtime.approve(request.plugin, request.snapshot_sha256)
+        await self._runtime.approve(request.plugin, request.snapshot_sha256, actor=self._operator)
         return status_json(self._runtime.get(request.plugin))
 
     @asynccontextmanager
