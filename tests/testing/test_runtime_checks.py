@@ -29,6 +29,7 @@ from sigil_actors.testing import (
     lease_problems,
     no_task_left,
     one_instance_each,
+    one_serves_each,
     settled_problems,
     states_in_order,
     status_problems,
@@ -124,6 +125,21 @@ async def test_too_many_calls_at_once_are_found(autojump_clock: MockClock) -> No
         await trio.testing.wait_all_tasks_blocked()
         assert "2 calls at once, 1 allowed" in await found_by(calls_within_bounds(tier))
         nursery.cancel_scope.cancel()
+
+
+async def test_two_generations_that_serve_are_found(autojump_clock: MockClock) -> None:
+    tier = FakeTier()
+    async with running(tier) as runtime:
+        check = one_serves_each(runtime, tier)
+        await runtime.reload("fake")
+        assert check() is None
+        await trio.testing.wait_all_tasks_blocked()
+        roles = runtime._plugins.get("fake")._roles
+        real, roles.candidate = roles.candidate, roles.current
+        tier.open_sessions.append(tier.open_sessions[0])
+        assert "generations [2, 2] live, [2, 2] serve" in str(check())
+        tier.open_sessions.pop()
+        roles.candidate = real
 
 
 @pytest.mark.parametrize(
