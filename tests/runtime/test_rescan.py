@@ -190,6 +190,20 @@ async def test_of_two_folders_with_one_name_neither_is_taken_and_the_running_one
         assert await world.ask("alpha") == "three"
 
 
+async def test_a_plugin_that_moved_to_two_folders_goes_on_until_one_of_them_is_gone(
+    tmp_path: Path,
+) -> None:
+    folder = write_plugin(tmp_path, "alpha")
+    async with open_folder_world(tmp_path) as world:
+        folder.rename(tmp_path / "left")
+        write_plugin(tmp_path, "alpha", "two", folder="right")
+        assert await world.rescan() == {}
+        assert await world.ask("alpha") == "one"
+        remove_plugin(tmp_path, "left")
+        assert await world.rescan() == {"alpha": RescanWord.RELOADED}
+        assert await world.ask("alpha") == "two"
+
+
 async def test_a_plugin_whose_folder_was_renamed_is_taken_up_from_there(tmp_path: Path) -> None:
     folder = write_plugin(tmp_path, "alpha")
     async with open_folder_world(tmp_path) as world:
