@@ -13,9 +13,7 @@ time.
 
 import math
 import random
-from bisect import insort
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import trio
@@ -35,13 +33,14 @@ from sigil_actors.actors.child_spec import (
     RestartIntensityError,
     SupervisorDownError,
 )
+from sigil_actors.actors.incarnation import run_incarnation
 from sigil_actors.actors.nursery import open_bare_nursery
 from sigil_actors.actors.supervised_child import FirstStart, SupervisedChild
+from sigil_actors.actors.turns import Turns
 from sigil_actors.core.restart import (
     GiveUp,
     LeaveDown,
     Restart,
-    RestartPolicy,
     RestartType,
     Strategy,
     plan_restart,
@@ -61,7 +60,6 @@ __all__ = [
     "RestartIntensityError",
     "Supervisor",
     "SupervisorDownError",
-    "supervisor_spec",
 ]
 
 
@@ -99,10 +97,7 @@ class Supervisor:
         self._jitter = jitter
         self._children: dict[str, SupervisedChild] = {}
         self._next_position = 0
-        self._to_start: deque[SupervisedChild] = deque()
-        """Whose turn to be started comes, in order."""
-        self._to_stop: list[SupervisedChild] = []
-        """Who is to be stopped, the last one first."""
+        self._turns = Turns()
         self._starting: SupervisedChild | None = None
         """The one that was started and that the next ones wait for."""
         self._live = 0
@@ -114,7 +109,7 @@ class Supervisor:
         """What `run` raises in the end."""
         self._bell = trio.Event()
         for spec in children:
-            self._set_due(self._add(spec))
+            self._turns.set_due(self._add(spec))
 
     # What others call
 
@@ -200,7 +195,7 @@ class Supervisor:
 
     @trio.lowlevel.enable_ki_protection
     async def run_as_child(self, context: ChildContext) -> None:
-        """Run as the child of another supervisor; see `supervisor_spec`."""
+        """Run as the child of another supervisor; see `nested_supervisor`."""
         context.call_on_stop(self.stop)
         async with open_bare_nursery() as nursery:
             await nursery.start(self.run)
@@ -231,7 +226,7 @@ class Supervisor:
         is_told = False
         while True:
             until = self._advance(nursery)
-            are_started = self._starting is None and not self._to_start
+            are_started = self._starting is None and not self._turns.to_start
             if not is_told and are_started and not self._failures:
                 is_told = True
                 task_status.started()
@@ -242,7 +237,7 @@ class Supervisor:
                 await self._bell.wait()
 
     def _is_over(self) -> bool:
-        if self._live or self._to_stop or self._to_start:
+        if self._live or self._turns.to_stop or self._turns.to_start:
             return False
         return self._halting or not self._dynamic
 
@@ -250,32 +245,29 @@ class Supervisor:
         """Do what can be done now; return until when nothing can, if nobody rings."""
         if self._stop_requested and not self._halting:
             self._halt()
-        while self._to_stop:
-            child = self._to_stop[-1]
-            if child.is_live:
-                if not child.is_stopping:
-                    child.stop(self._grace_s(child))
-                return math.inf
-            self._to_stop.pop()
+        stopping = self._turns.next_to_stop()
+        if stopping is not None:
+            if not stopping.is_stopping:
+                stopping.stop(self._grace_s(stopping))
+            return math.inf
         if self._starting is not None:
             if self._starting.is_live and not self._starting.is_settled:
                 return math.inf
             self._starting = None
-        if self._to_start:
-            child = self._to_start[0]
+        if self._turns.to_start:
+            child = self._turns.to_start[0]
             if child.start_at > trio.current_time():
                 return child.start_at
-            self._to_start.popleft()
-            self._starting = child
+            self._starting = self._turns.next_to_start()
             self._spawn(child, nursery)
         return math.inf
 
     def _halt(self) -> None:
         self._halting = True
-        for child in tuple(self._to_start):
-            self._set_not_due(child)
+        for child in tuple(self._turns.to_start):
+            self._turns.set_not_due(child)
             child.settle_first_start("its supervisor stopped")
-        self._doom(self._children.values())
+        self._turns.doom(self._children.values())
 
     @trio.lowlevel.enable_ki_protection
     def _interrupt(self) -> None:
@@ -291,7 +283,6 @@ class Supervisor:
 
     def _spawn(self, child: SupervisedChild, nursery: trio.Nursery) -> None:
         self._live += 1
-        child.is_due = False
         child.is_live = True
         child.is_settled = False
         child.is_stopping = False
@@ -316,7 +307,15 @@ class Supervisor:
     async def _keep(self, child: SupervisedChild) -> None:
         try:
             while not child.is_stopping:
-                error = await self._run_once(child)
+                error = None
+                try:
+                    error = await run_incarnation(child.spec, child.context)
+                except trio.Cancelled:
+                    raise
+                except BaseException as fatal:  # noqa: BLE001 - KeyboardInterrupt and its like are
+                    # raised in the end, when the others have been stopped in order.
+                    self._failures.append(fatal)
+                    self._interrupt()
                 delay_s = self._plan(child, error)
                 if delay_s is None:
                     return
@@ -335,25 +334,6 @@ class Supervisor:
             if child.is_discarded and self._children.get(child.spec.id) is child:
                 del self._children[child.spec.id]
             self._bell.set()
-
-    async def _run_once(self, child: SupervisedChild) -> Exception | None:
-        """Run one incarnation; return how it ended abnormally, or None."""
-        context, failure = child.context, None
-        try:
-            with context.scope:
-                await _run_unprotected(child.spec, context)
-        except Exception as error:  # noqa: BLE001 - the border around a supervised child
-            failure = _bare(error)
-        except trio.Cancelled:
-            raise
-        except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt, SystemExit: after an orderly stop
-            self._failures.append(error)
-            self._interrupt()
-        if context.scope.cancel_called and not context.is_ready and not context.is_stopping:
-            late = ChildStartTimeoutError(child.spec.id, start_timeout_s=child.spec.start_timeout_s)
-            late.__cause__ = failure
-            return late
-        return failure
 
     def _plan(self, child: SupervisedChild, error: Exception | None) -> float | None:
         """Settle what follows an end; return the backoff where it comes back in its own task."""
@@ -420,15 +400,15 @@ class Supervisor:
     def _restart_group(self, group: Sequence[SupervisedChild], failed: SupervisedChild) -> None:
         # A group that is being restarted already just grows: who is to be stopped is stopped first,
         # and who waits for his turn goes on waiting, in one order.
-        self._doom(child for child in group if child is not failed)
+        self._turns.doom(child for child in group if child is not failed)
         for child in group:
             # As in OTP, a transient child that had finished comes back with its group.
             stays = child.is_held or child.spec.restart.type is RestartType.TEMPORARY
             if not child.is_due and not stays:
-                self._set_due(child)
+                self._turns.set_due(child)
 
     def _group_restart_in_s(self) -> float:
-        return max(0.0, self._to_start[0].start_at - trio.current_time())
+        return max(0.0, self._turns.to_start[0].start_at - trio.current_time())
 
     def _tell(
         self, child: SupervisedChild, error: Exception | None, restart_in_s: float | None
@@ -453,28 +433,6 @@ class Supervisor:
         self._children[spec.id] = child
         return child
 
-    def _set_due(self, child: SupervisedChild) -> None:
-        child.is_due = True
-        if not self._to_start or self._to_start[-1].position < child.position:
-            self._to_start.append(child)
-        else:
-            insort(self._to_start, child, key=_position)
-        self._bell.set()
-
-    def _set_not_due(self, child: SupervisedChild) -> None:
-        if child.is_due:
-            child.is_due = False
-            self._to_start.remove(child)
-            self._bell.set()
-
-    def _doom(self, children: Iterable[SupervisedChild]) -> None:
-        for child in children:
-            if child.is_live and not child.is_doomed:
-                child.is_doomed = True
-                self._to_stop.append(child)
-        self._to_stop.sort(key=_position)
-        self._bell.set()
-
     def _check_running(self) -> None:
         if not self._is_running or self._stop_requested:
             raise SupervisorDownError("this supervisor takes no children: it doesn't run")
@@ -493,7 +451,8 @@ class Supervisor:
 
     async def _start_and_wait(self, child: SupervisedChild, *, keep: bool) -> None:
         first = child.first_start = FirstStart()
-        self._set_due(child)
+        self._turns.set_due(child)
+        self._bell.set()
         try:
             await first.done.wait()
         except trio.Cancelled:
@@ -513,52 +472,9 @@ class Supervisor:
 
     def _hold(self, child: SupervisedChild, grace_s: float) -> None:
         child.is_held = True
-        self._set_not_due(child)
+        self._turns.set_not_due(child)
+        self._bell.set()
         if child.is_live:
             child.stop(child.spec.cancel_grace_s if self._interrupted else grace_s)
         else:
             child.settle_first_start("it was stopped")
-
-
-@trio.lowlevel.disable_ki_protection
-async def _run_unprotected(spec: ChildSpec, context: ChildContext) -> None:
-    await spec.run(context)
-
-
-def supervisor_spec(
-    child_id: str,
-    open_supervisor: Callable[[], Supervisor],
-    restart: RestartPolicy,
-    *,
-    start_timeout_s: float = math.inf,
-    stop_grace_s: float = math.inf,
-    significant: bool = False,
-) -> ChildSpec:
-    """Return the spec of a supervisor that is the child of another one.
-
-    Each incarnation is a new one, from `open_supervisor`. As in OTP it is given all the time that
-    its own children take, which have bounds of their own; cancelled, it passes that on to them.
-    """
-
-    async def run(context: ChildContext) -> None:
-        await open_supervisor().run_as_child(context)
-
-    return ChildSpec(
-        id=child_id,
-        run=run,
-        restart=restart,
-        start_timeout_s=start_timeout_s,
-        stop_grace_s=stop_grace_s,
-        significant=significant,
-    )
-
-
-def _position(child: SupervisedChild) -> int:
-    return child.position
-
-
-def _bare(error: Exception) -> Exception:
-    """Take an error out of the groups that nurseries wrapped around it, as far as it is alone."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

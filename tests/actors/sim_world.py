@@ -21,7 +21,8 @@ from sigil_actors.actors.child_spec import (
     ChildState,
 )
 from sigil_actors.actors.mailbox import Envelope, Mailbox, Request
-from sigil_actors.actors.supervisor import Supervisor, supervisor_spec
+from sigil_actors.actors.nested_supervisor import supervisor_spec
+from sigil_actors.actors.supervisor import Supervisor
 from sigil_actors.core.restart import RestartPolicy, RestartType, Strategy
 
 CLEANUP_S = 2.0

@@ -9,7 +9,8 @@ import pytest
 PROGRAM = """
 import sys, trio
 from sigil_actors.actors.mailbox import Mailbox
-from sigil_actors.actors.supervisor import ChildSpec, Supervisor, supervisor_spec
+from sigil_actors.actors.supervisor import ChildSpec, Supervisor
+from sigil_actors.actors.nested_supervisor import supervisor_spec
 from sigil_actors.core.restart import RestartPolicy, Strategy
 
 POLICY = RestartPolicy(max_restarts=1000, period=0.001, backoff=0, backoff_max=0)

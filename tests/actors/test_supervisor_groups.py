@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from sigil_actors.actors.nested_supervisor import supervisor_spec
 from sigil_actors.actors.supervisor import (
     AutoShutdown,
     ChildContext,
@@ -15,7 +16,6 @@ from sigil_actors.actors.supervisor import (
     ChildState,
     RestartIntensityError,
     Supervisor,
-    supervisor_spec,
 )
 from sigil_actors.core.restart import RestartPolicy, RestartType, Strategy
 
