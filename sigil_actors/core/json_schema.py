@@ -7,6 +7,7 @@ and a value is never repeated, since it may be a secret.
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from typing import Final, NoReturn
 
@@ -134,7 +135,7 @@ class _Prepared:
 
 def _all_faults(walk: SchemaWalk, plain: dict[str, object]) -> Iterator[SchemaFault]:
     yield from walk.faults
-    yield from map(_fault, _validator(_META_SCHEMA).iter_errors(plain))
+    yield from map(_fault, _meta_validator().iter_errors(plain))
 
 
 def _validator(schema: Mapping[str, object]) -> jsonschema_rs.Draft202012Validator:
@@ -148,6 +149,12 @@ def _validator(schema: Mapping[str, object]) -> jsonschema_rs.Draft202012Validat
         validate_formats=False,
         mask=_MASK,
     )
+
+
+@cache
+def _meta_validator() -> jsonschema_rs.Draft202012Validator:
+    # Made once: making it takes longer than all that a plugin's start does besides.
+    return _validator(_META_SCHEMA)
 
 
 _MASK = "the value"

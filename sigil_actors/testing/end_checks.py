@@ -10,9 +10,12 @@ from sigil_actors.core.lifecycle import PluginState
 from sigil_actors.runtime.runtime import Runtime
 from sigil_actors.testing.every_step import Check
 from sigil_actors.testing.fake_tier import FakeTier
+from sigil_actors.testing.momentary import deployments
 
 WITHIN_S = 0.5
 """Of virtual time, in which tasks that can go on have long gone on."""
+
+_ENDING = frozenset({PluginState.DRAINING, PluginState.STOPPING})
 
 
 def ends_are_prompt(runtime: Runtime, tier: FakeTier, *, within_s: float = WITHIN_S) -> Check:
@@ -20,9 +23,12 @@ def ends_are_prompt(runtime: Runtime, tier: FakeTier, *, within_s: float = WITHI
 
     For `after_every_step`.
     """
-    since: dict[str, tuple[float, str]] = {}
+    since: dict[tuple[str, int], tuple[float, str]] = {}
 
     def check() -> str | None:
+        ending = [one for one in deployments(runtime) if one.state in _ENDING]
+        if not ending and not since:
+            return None
         now = trio.current_time()
         held = {
             (session.plugin, session.generation)
@@ -30,18 +36,22 @@ def ends_are_prompt(runtime: Runtime, tier: FakeTier, *, within_s: float = WITHI
             if session.waits_inside
         }
         wrong = None
-        for status in runtime.list():
-            what = ""
-            if status.state is PluginState.DRAINING and not status.in_flight:
-                what = "drains though nobody is in it"
-            elif status.state is PluginState.STOPPING and (status.name, status.generation) in held:
-                what = "lets go of no caller"
+        before, found = dict(since), {}
+        for deployment in ending:
+            key = deployment.definition.name, deployment.life.generation
+            if deployment.state is PluginState.STOPPING and key in held:
+                found[key] = "lets go of no caller"
+            elif deployment.state is PluginState.DRAINING and not deployment.gate.in_flight:
+                found[key] = "drains though nobody is in it"
+        since.clear()
+        for key in {**before, **found}:
+            what = found.get(key, "")
             # One that ends now has lasted until now: after a jump of time this is the first look.
-            began, said = since.pop(status.name, (now, what))
+            began, said = before.get(key, (now, what))
             if now - began > within_s:
-                wrong = f"{status.name}: for {now - began:g} s it {said}"
+                wrong = f"{key[0]}: for {now - began:g} s generation {key[1]} {said}"
             if what:
-                since[status.name] = (began if what == said else now), what
+                since[key] = (began if what == said else now), what
         return wrong
 
     return check

@@ -16,6 +16,7 @@ from sigil_actors.runtime.runtime import Runtime
 from sigil_actors.runtime.session import tool_capability
 from sigil_actors.testing.every_step import Check, InvariantError
 from sigil_actors.testing.fake_tier import FakeTier
+from sigil_actors.testing.momentary import deployments
 
 # At every moment
 
@@ -61,7 +62,7 @@ def one_instance_each(
         if len(tier.open_sessions) < 2:  # noqa: PLR2004 - two are the fewest that can be too many
             return None
         for plugin, count in Counter(one.plugin for one in tier.open_sessions).items():
-            if count > 1 + swapping(plugin):
+            if count > 1 and count > 1 + swapping(plugin):
                 return f"{plugin}: {count} instances at the same time"
         return None
 
@@ -118,12 +119,15 @@ def states_in_order(runtime: Runtime) -> Check:
 
     def check() -> str | None:
         wrong = None
-        for status in runtime.list():
-            key = status.name, status.generation
-            then = before.get(key, status.state)
-            before[key] = status.state
-            if status.state not in _REACHABLE[then]:
-                wrong = f"{status.name}: generation {key[1]} went from {then} to {status.state}"
+        for deployment in deployments(runtime):
+            life = deployment.life
+            key, now = (life.name, life.generation), life.state
+            then = before.get(key, now)
+            if then is now and key in before:
+                continue
+            before[key] = now
+            if now not in _REACHABLE[then]:
+                wrong = f"{life.name}: generation {life.generation} went from {then} to {now}"
         return wrong
 
     return check

@@ -3,12 +3,12 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
 from sigil_actors import PluginState, Runtime
+from sigil_actors.core.lifecycle import PluginInstance
 from sigil_actors.testing import (
     FakePlugin,
     FakeTier,
@@ -17,6 +17,7 @@ from sigil_actors.testing import (
     after_every_step,
     ends_are_prompt,
 )
+from sigil_actors.testing.momentary import deployments
 from sigil_actors.testing.pytest_plugin import OpenFakeRuntime
 from tests.runtime.world import alice
 from tests.testing.test_fake_faults import echo
@@ -27,10 +28,13 @@ HANGS = FakePlugin(on_call={1: Hang()})
 @contextmanager
 def seen_as(runtime: Runtime, state: PluginState) -> Generator[None]:
     """Have it look as if an instance were in a state, for a while."""
-    seen = attrs.evolve(runtime.get("fake"), state=state)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "list", lambda: (seen,))
+    [deployment] = deployments(runtime)
+    real = deployment.life
+    deployment.life = PluginInstance("fake", state, real.generation)
+    try:
         yield
+    finally:
+        deployment.life = real
 
 
 async def test_stops_and_drains_of_a_real_runtime_are_prompt(
