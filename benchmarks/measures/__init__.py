@@ -1,7 +1,16 @@
 """All measures, in the order in which they run; each lives in a file of its own."""
 
 from benchmarks.harness import Measure
-from benchmarks.measures import actors, audited, imports, leak, policy, wasm_call
+from benchmarks.measures import (
+    actors,
+    audited,
+    imports,
+    leak,
+    policy,
+    reload,
+    simulation,
+    wasm_call,
+)
 
 MEASURES: tuple[Measure, ...] = (
     *policy.MEASURES,
@@ -9,5 +18,7 @@ MEASURES: tuple[Measure, ...] = (
     *wasm_call.MEASURES,
     *imports.MEASURES,
     *actors.MEASURES,
+    *reload.MEASURES,
+    *simulation.MEASURES,
     *leak.MEASURES,
 )
