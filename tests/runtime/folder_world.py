@@ -38,8 +38,8 @@ CODE = "code"
 class FolderTier(FakeTier):
     """Runs what is in the snapshot that it is given."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, kind: str = "wasm") -> None:
+        super().__init__(kind=kind)
         self.ran: list[tuple[str, int, str]] = []
         """Every instance that was started: plugin, generation, what its code says."""
         self.folders: list[Path] = []

@@ -454,6 +454,38 @@ async def test_a_rescan_while_the_runtime_is_left_starts_nothing_and_holds_nothi
         assert world.tier.open_sessions == []
 
 
+@pytest.mark.xfail(strict=True, reason="start() isn't told that the runtime is being left")
+async def test_a_start_while_the_runtime_is_left_starts_nothing(tmp_path: Path) -> None:
+    write_plugin(tmp_path, "alpha")
+    write_plugin(tmp_path, "beta")
+    async with trio.open_nursery() as nursery:
+        async with open_folder_world(tmp_path) as world:
+            nursery.start_soon(world.ask, "alpha", "slow")
+            await world.tier.inside.wait()
+
+            async def start_late() -> None:
+                try:
+                    await until(
+                        lambda: world.runtime.get("beta").state is PluginState.STOPPED,
+                        world.runtime,
+                    )
+                    with pytest.raises(PluginUnavailableError):
+                        await world.runtime.start("beta")
+                finally:
+                    world.tier.release.set()
+
+            nursery.start_soon(start_late)
+
+
+@pytest.mark.xfail(strict=True, reason="the look into the folder isn't told which tiers there are")
+async def test_a_plugin_of_a_tier_that_the_application_brings_is_found(tmp_path: Path) -> None:
+    folder = write_plugin(tmp_path, "alpha")
+    manifest = (folder / "plugin.yaml").read_text().replace("tier: wasm", "tier: vm, speed: 1")
+    (folder / "plugin.yaml").write_text(manifest)
+    async with open_folder_world(tmp_path, tier=FolderTier(kind="vm")) as world:
+        assert await world.ask("alpha") == "one"
+
+
 async def test_a_rescan_after_the_runtime_has_ended_changes_nothing(tmp_path: Path) -> None:
     write_plugin(tmp_path, "alpha")
     async with open_folder_world(tmp_path) as world:
