@@ -227,10 +227,16 @@ class PluginActor:
         return bool(self._stopping) and bool(self._roles.alive)
 
     def _begin(self, definition: Definition) -> None:
-        """Start what is down."""
+        """Start what is down, from what its folder holds now."""
         self._roles.definition = definition
+        self._forget_refusals()
         self._roles.current = self._deploy(definition, on_trial=False)
         self._roles.notify()
+
+    def _forget_refusals(self) -> None:
+        """Forget why another version wasn't taken: the newest one is."""
+        self._roles.held = None
+        self._roles.reload_failed = ""
 
     def _deploy(self, definition: Definition, *, on_trial: bool) -> Deployment:
         deployment = Deployment(
@@ -280,7 +286,7 @@ class PluginActor:
         """Let the candidate start: beside what serves where that can be, else in its place."""
         current = self._roles.current
         if self._only_if_changed and self._is_same(deployment):
-            self._roles.held = None
+            self._forget_refusals()
             self._end_candidate(ReloadResult.UNCHANGED)
         elif current is None or current.is_over:
             if self._only_if_changed and self._roles.down is Down.STOPPED and not self._starting:
@@ -289,6 +295,7 @@ class PluginActor:
             else:
                 # Nothing serves, so there is nothing to go back to: it is started as by an order.
                 deployment.is_on_trial = False
+                self._forget_refusals()
                 self._roles.current, self._roles.candidate = deployment, None
                 self._roles.definition = deployment.definition
                 self._starting.extend(self._reloading)
@@ -330,8 +337,7 @@ class PluginActor:
         before, self._roles.current, self._roles.candidate = self._roles.current, candidate, None
         candidate.is_on_trial = False
         self._roles.definition = candidate.definition
-        self._roles.held = None
-        self._roles.reload_failed = ""
+        self._forget_refusals()
         if before is not None and not before.is_over:
             self._roles.leaving = before
             before.stop(StopKind.DRAIN, at_call=self._count_call())

@@ -447,7 +447,7 @@ class Runtime:
             changed = await watch.wait_changed()
             names = escape_text(", ".join(sorted(changed)), limit=CHANGED_CHARACTERS_MAX)
             logger.info("the plugins folder has changed: %s", names)
-            for result in await self._rescan.run(only_hot=True):
+            for result in await self._rescan.run(only_hot=True, changed=changed):
                 if result.what not in (RescanWord.UNCHANGED, RescanWord.SKIPPED):
                     why = f": {result.reason}" if result.reason else ""
                     logger.info("plugin %s: %s%s", result.plugin, result.what, why)

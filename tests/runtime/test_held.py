@@ -425,7 +425,6 @@ async def test_going_back_to_the_old_files_clears_the_hold(plugins: Path) -> Non
         assert world.runtime.get("alpha").held is None
 
 
-@pytest.mark.xfail(strict=True, reason="a start doesn't clear what was held before it")
 async def test_a_start_from_the_old_files_clears_the_hold(plugins: Path, state: Path) -> None:
     async with open_folder_world(plugins, state_dir=state) as world:
         write(plugins, "wide", WIDE)
@@ -437,7 +436,6 @@ async def test_a_start_from_the_old_files_clears_the_hold(plugins: Path, state: 
         assert world.runtime.get("alpha").held is None
 
 
-@pytest.mark.xfail(strict=True, reason="a start doesn't clear what was held before it")
 async def test_a_start_from_what_was_approved_clears_the_hold(plugins: Path, state: Path) -> None:
     async with open_folder_world(plugins, state_dir=state):
         pass
