@@ -13,6 +13,7 @@ from sigil_actors.actors.child_spec import (
     ChildExistsError,
     ChildNotFoundError,
     ChildStartError,
+    ChildState,
     RestartIntensityError,
     SupervisorDownError,
 )
@@ -36,12 +37,16 @@ async def ask(world: World, *, by_order: bool) -> None:
             continue
         box, number = world.rng.choice(world.boxes), world.next_number()
         limit_s = world.rng.choice([0, 0.5, 2, ANSWER_S])
+        world.asking[box] += 1
         with trio.move_on_after(limit_s) as bound:
             try:
                 answer = await (box.order if by_order else box.ask)(Echo(number))
                 world.must(answer == number, f"{number} was answered {answer}")
             except (ActorDownError, MailboxFullError):
                 pass
+        world.asking[box] -= 1
+        kept = box.statistics().asks
+        world.must(kept <= world.asking[box], f"{kept} askers kept, {world.asking[box]} wait")
         world.must(
             limit_s < ANSWER_S or not bound.cancelled_caught, f"{number} got no answer at all"
         )
@@ -73,12 +78,22 @@ async def operate(world: World, family: Family) -> None:
     supervisor = family.supervisor
     for _ in range(world.rng.randint(0, 6)):
         await trio.sleep(world.rng.choice([0, 0.5, 2, 7]))
-        name = world.rng.choice(family.order)
+        waiting: list[str] = []
+        for _ in range(world.rng.choice([1, 1, 1, 30])):
+            # Few are in their backoff at any time, and then they are the interesting ones.
+            looks = supervisor.children()
+            waiting = [look.id for look in looks if look.state is ChildState.RESTARTING]
+            if waiting:
+                break
+            await trio.sleep(0.1)
+        name = world.rng.choice(waiting or family.order)
         action = world.rng.choice(["start", "stop", "restart", "delete"])
         if action == "start":
             name = f"dynamic{world.next_number()}"
         else:
             family.by_hand.add(name)
+            if action != "stop":
+                family.held.discard(name)
         limit_s = world.rng.choice([0, 0.5, 3, PATIENCE_S])
         with trio.move_on_after(limit_s) as patience:
             try:
@@ -86,7 +101,11 @@ async def operate(world: World, family: Family) -> None:
                     case "start":
                         await supervisor.start_child(world.child(family, name, depth=0))
                     case "stop":
+                        began = trio.current_time()
                         await supervisor.stop_child(name)
+                        family.held.add(name)
+                        took_s = trio.current_time() - began
+                        world.must(name not in waiting or not took_s, f"{name} took {took_s} s")
                         world.must(name not in family.inside, f"{name} was stopped and runs")
                     case "restart":
                         await supervisor.restart_child(name)
@@ -111,11 +130,13 @@ async def scenario(rng: random.Random) -> None:
     settles = rng.random() < 0.5
     end = rng.choice(["stop", "cancel", "both"])
     scope = trio.CancelScope()
+    is_ending = False
 
     async def run() -> None:
         with scope:
             with suppress(RestartIntensityError):
                 await root.run()
+                world.check_return(world.families[0], is_asked=is_ending)
         world.check_over()
         world.families[0].is_over = True
 
@@ -131,12 +152,14 @@ async def scenario(rng: random.Random) -> None:
                 await trio.sleep(STORM_S)
             else:
                 await trio.sleep(rng.choice([0, 0.5, 2, 8]))
+                is_ending = True
                 bring_to_end(root, scope, end)
         world.is_calm = True
         if settles:
             await trio.sleep(CALM_S)
             if nursery.child_tasks:
                 world.check_settled()
+            is_ending = True
             bring_to_end(root, scope, end)
         began = trio.current_time()
     took = trio.current_time() - began

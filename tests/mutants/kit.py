@@ -102,9 +102,9 @@ _MAILBOX = (
 _SUPERVISOR = (
     Mutant(
         name="stops-in-starting-order",
-        file="actors/supervisor.py",
-        old="        self._to_stop.sort(key=_position)\n",
-        new="        self._to_stop.sort(key=_position, reverse=True)\n",
+        file="actors/turns.py",
+        old="        self.to_stop.sort(key=_position)\n",
+        new="        self.to_stop.sort(key=_position, reverse=True)\n",
         why="children stop before those that rest on them",
     ),
     Mutant(
@@ -160,7 +160,7 @@ _SUPERVISOR = (
     Mutant(
         name="group-not-stopped",
         file="actors/supervisor.py",
-        old="        self._doom(child for child in group if child is not failed)\n",
+        old="        self._turns.doom(child for child in group if child is not failed)\n",
         new="",
         why="a group is restarted while its members still run",
     ),
@@ -189,10 +189,10 @@ _SUPERVISOR = (
     ),
     Mutant(
         name="late-start-is-no-failure",
-        file="actors/supervisor.py",
-        old="        if context.scope.cancel_called and not context.is_ready"
+        file="actors/incarnation.py",
+        old="    if context.scope.cancel_called and not context.is_ready"
         " and not context.is_stopping:\n",
-        new="        if False:\n",
+        new="    if False:\n",
         why="a child that isn't ready in time counts as one that has finished",
     ),
     Mutant(
@@ -248,7 +248,7 @@ _SUPERVISOR = (
     Mutant(
         name="stopped-child-still-due",
         file="actors/supervisor.py",
-        old="        child.is_held = True\n        self._set_not_due(child)\n",
+        old="        child.is_held = True\n        self._turns.set_not_due(child)\n",
         new="        child.is_held = True\n",
         why="a child that was stopped before its turn is started after all",
     ),
