@@ -73,7 +73,11 @@ async def open_runtime(
         chosen = _default_tiers() if tiers is None else tiers
         parts = Parts(
             enforcer=enforcer,
-            manager=Manager(None if plugins_dir is None else Path(plugins_dir), None),
+            manager=Manager(
+                None if plugins_dir is None else Path(plugins_dir),
+                None,
+                tiers=[tier.kind for tier in chosen],
+            ),
             definitions=[_definition(given, configs or {}) for given in manifests],
             tiers={tier.kind: tier for tier in chosen},
             snapshots=state.snapshots,

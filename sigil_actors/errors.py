@@ -241,6 +241,7 @@ class PluginUnavailableError(PluginError):
 _UNAVAILABLE_REMEDIES = {
     "quarantined": "Mend or replace the plugin, then: sigil-actors start, or runtime.start()",
     "stopped": "Start it: sigil-actors start, or runtime.start()",
+    "ended": "Its lifecycle.restart.type keeps it down; start it, or put a new version in place",
     "draining": "It takes no new calls; start it again once it has stopped",
     "starting": "Try again in a moment, or wait: runtime.wait_until_running()",
     "waiting": "It starts once what it depends on runs",

@@ -1,7 +1,7 @@
 """The manager: discovers plugins and knows which should run, in which version."""
 
 import difflib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from os import PathLike
 from pathlib import Path
@@ -15,12 +15,16 @@ from sigil_actors.runtime.enforcer import Enforcer
 class Manager:
     """Knows the plugins of one folder. Made by `open_manager`, or by `open_runtime`."""
 
-    def __init__(self, plugins_dir: Path | None, enforcer: Enforcer | None) -> None:
+    def __init__(
+        self, plugins_dir: Path | None, enforcer: Enforcer | None, *, tiers: Sequence[str] = ()
+    ) -> None:
         """Make one that registers what it finds with `enforcer`, if it is given one.
 
-        A runtime's doesn't: there, what may run is registered when it does.
+        A runtime's doesn't: there, what may run is registered when it does. `tiers` are the words
+        of those that the application brings.
         """
         self.plugins_dir = plugins_dir
+        self._tiers = tuple(tiers)
         self._enforcer = enforcer
         self._discovery = Discovery(found=(), problems=())
 
@@ -31,7 +35,7 @@ class Manager:
         """
         before = {one.manifest.name for one in self._discovery.found}
         if self.plugins_dir is not None:
-            self._discovery = await discover(self.plugins_dir)
+            self._discovery = await discover(self.plugins_dir, tiers=self._tiers)
         if self._enforcer is not None:
             await self._register(self._enforcer, before)
         return self.list()

@@ -386,7 +386,7 @@ class PluginActor:
 
     def exited(self, deployment: Deployment, ended: ChildExit) -> None:
         """Make it known that an instance ended, and whether it comes back."""
-        if ended.error is not None:
+        if ended.error is not None and not isinstance(ended.error, PluginHeldError):
             self._roles.last_error = explained(ended.error)[:REASON_CHARACTERS_MAX]
         if deployment.restart_at is not None and ended.restart_in_s is not None:
             self._announcer.restarts(deployment, ended.restart_in_s)
@@ -435,7 +435,7 @@ class PluginActor:
             self._roles.down = Down.QUARANTINED
             self._announcer.quarantined(deployment)
         else:
-            self._roles.down = Down.STOPPED
+            self._roles.down = Down.STOPPED if deployment.error is None else Down.ENDED
         deployment.reason = deployment.reason or "stopped"
 
     # Answers

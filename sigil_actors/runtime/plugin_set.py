@@ -5,6 +5,7 @@ What depends on another starts once that one runs, and stops before it does.
 
 from collections.abc import Callable, Iterable
 
+import attrs
 import trio
 
 from sigil_actors.core.dependencies import order_by_dependencies
@@ -141,7 +142,14 @@ class PluginSet:
     def dependants(self) -> dict[str, list[str]]:
         """Return for each plugin who depends on it; nobody who is in a circle."""
         manifests = [actor.definition.manifest for actor in self._actors.values()]
-        ordered, _problems = order_by_dependencies(manifests)
+        # What isn't there any more has nobody to wait for, but the rest of its order holds.
+        known = [
+            attrs.evolve(
+                one, dependencies=dict.fromkeys(one.dependencies.keys() & self._actors, "*")
+            )
+            for one in manifests
+        ]
+        ordered, _problems = order_by_dependencies(known)
         dependants: dict[str, list[str]] = {}
         for manifest in ordered:
             for name in manifest.dependencies:

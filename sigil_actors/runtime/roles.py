@@ -22,6 +22,9 @@ class Down(StrEnum):
     """Why nothing of it runs, as the word that callers are told."""
 
     STOPPED = "stopped"
+    """Somebody did that, and only somebody starts it again."""
+    ENDED = "ended"
+    """By itself, and its restart type says that it stays so."""
     QUARANTINED = "quarantined"
     HELD = "held"
 

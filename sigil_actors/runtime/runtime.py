@@ -19,7 +19,7 @@ from sigil_actors.core.explanation import Explanation
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.policy import CheckRequest
 from sigil_actors.core.text import escape_text
-from sigil_actors.errors import PluginStartError
+from sigil_actors.errors import PluginStartError, PluginUnavailableError
 from sigil_actors.ports.approval_store import ApprovalStore
 from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.ports.kv_store import KvStore
@@ -202,6 +202,7 @@ class Runtime:
         """
         actor = self._plugins.get(name)
         definition = actor.definition if actor.is_running else await self._read_again(actor)
+        self._check_stays(name)
         await actor.start(definition)
 
     async def drain(self, name: str) -> None:
@@ -235,7 +236,9 @@ class Runtime:
             PluginUnavailableError: it is being stopped.
         """
         actor = self._plugins.get(name)
-        await actor.reload(await self._read_again(actor))
+        definition = await self._read_again(actor)
+        self._check_stays(name)
+        await actor.reload(definition)
 
     async def rescan(self) -> tuple[RescanResult, ...]:
         """Look into the plugins folder again, and bring what runs in line with it.
@@ -343,11 +346,17 @@ class Runtime:
 
     # Within
 
+    def _check_stays(self, name: str) -> None:
+        if self._leaving.is_set():
+            raise PluginUnavailableError(name, "runtime stopping")
+
     def _count_call(self) -> int:
         self._calls += 1
         return self._calls
 
     def _host_of(self, plugin: str, generation: int, tokens: CallTokens) -> HostFunctions:
+        for gone in self._bounds.keys() - set(self._plugins.names()):
+            del self._bounds[gone]
         return InstanceHost(
             plugin,
             generation,

@@ -4,6 +4,7 @@ For tests of an application's behaviour under faults, on virtual time. It passes
 suite as the real tiers.
 """
 
+import math
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -12,7 +13,13 @@ from typing import TypeVar
 import attrs
 import trio
 
-from sigil_actors.core.calls import ExecuteRequest, Health, InstanceEnd, ToolDefinition
+from sigil_actors.core.calls import (
+    ExecuteRequest,
+    Health,
+    HealthStatus,
+    InstanceEnd,
+    ToolDefinition,
+)
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.errors import PluginCallError, PluginCrashedError, PluginStartError
 from sigil_actors.ports.tier import Launch, TierSession
@@ -115,6 +122,12 @@ class FakeSession:
         """How many calls are in it now."""
         self.config: JsonObject | None = None
         """What its `init` was given."""
+        self.said: HealthStatus | None = None
+        """Its last answer to how it is."""
+        self.asked_at = math.inf
+        """When it was asked last, on trio's clock."""
+        self.unanswered = 0
+        """How many questions after its last answer it has left without one."""
 
     @property
     def plugin(self) -> str:
@@ -132,6 +145,11 @@ class FakeSession:
         return self._plugin.calls_at_once
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself, though its tier still has it open."""
+        return self._end is not None
+
+    @property
     def waits_inside(self) -> int:
         """Return how many tasks wait for something that happens in it."""
         return len(self._inside)
@@ -145,10 +163,14 @@ class FakeSession:
         """Say what the script says."""
         await self._reach()
         self._questions += 1
+        self.asked_at = trio.current_time()
+        self.unanswered += 1
         health = self._plugin.health
-        if isinstance(health, Health):
-            return health
-        return await self.inside(health(self._questions))
+        if not isinstance(health, Health):
+            health = await self.inside(health(self._questions))
+        self.unanswered = 0
+        self.said = health.status
+        return health
 
     async def describe(self) -> tuple[ToolDefinition, ...]:
         """Return a tool for each script."""

@@ -5,17 +5,19 @@ gone and everything is quiet return what is wrong, in words; nothing is good new
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 import trio
 
 from sigil_actors.core.audit_entry import AuditEntry
+from sigil_actors.core.calls import HealthStatus
 from sigil_actors.core.lifecycle import TRANSITIONS, PluginState
+from sigil_actors.runtime.instance_life import HEALTH_MISSES_MAX
 from sigil_actors.runtime.runtime import Runtime
 from sigil_actors.runtime.session import tool_capability
 from sigil_actors.testing.every_step import Check, InvariantError
-from sigil_actors.testing.fake_tier import FakeTier
+from sigil_actors.testing.fake_tier import FakeSession, FakeTier
 from sigil_actors.testing.momentary import deployments
 
 # At every moment
@@ -181,6 +183,20 @@ def settled_problems(
             problems.append(f"{status.name} is {status.state} and still to be started again")
         if up[status.name] != (status.state is PluginState.RUNNING):
             problems.append(f"{status.name} is {status.state} and has {up[status.name]} instances")
+    problems += _neglected(
+        session for session in tier.open_sessions if session.plugin not in besides
+    )
+    return problems
+
+
+def _neglected(sessions: Iterable[FakeSession]) -> list[str]:
+    """Return of which instances nobody noticed that they are gone, or ill."""
+    problems: list[str] = []
+    for session in sessions:
+        if session.has_ended:
+            problems.append(f"{session.plugin} has crashed, and nobody noticed")
+        elif session.said is HealthStatus.UNHEALTHY or session.unanswered > HEALTH_MISSES_MAX:
+            problems.append(f"{session.plugin} is ill, and nobody does anything about it")
     return problems
 
 

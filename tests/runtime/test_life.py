@@ -395,7 +395,7 @@ async def test_why_a_plugin_is_down_comes_with_the_remedy(autojump_clock: MockCl
     async with open_world(one, wait=False) as world:
         with pytest.raises(PluginUnavailableError, match="Mend the plugin's section") as caught:
             await world.runtime.wait_until_running("echo-tool")
-        assert caught.value.reason == "stopped"
+        assert caught.value.reason == "ended"
 
 
 async def test_no_store_no_runtime() -> None:

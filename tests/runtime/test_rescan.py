@@ -454,7 +454,6 @@ async def test_a_rescan_while_the_runtime_is_left_starts_nothing_and_holds_nothi
         assert world.tier.open_sessions == []
 
 
-@pytest.mark.xfail(strict=True, reason="start() isn't told that the runtime is being left")
 async def test_a_start_while_the_runtime_is_left_starts_nothing(tmp_path: Path) -> None:
     write_plugin(tmp_path, "alpha")
     write_plugin(tmp_path, "beta")
@@ -477,7 +476,6 @@ async def test_a_start_while_the_runtime_is_left_starts_nothing(tmp_path: Path) 
             nursery.start_soon(start_late)
 
 
-@pytest.mark.xfail(strict=True, reason="the look into the folder isn't told which tiers there are")
 async def test_a_plugin_of_a_tier_that_the_application_brings_is_found(tmp_path: Path) -> None:
     folder = write_plugin(tmp_path, "alpha")
     manifest = (folder / "plugin.yaml").read_text().replace("tier: wasm", "tier: vm, speed: 1")

@@ -21,7 +21,7 @@ from sigil_actors import (
     RuntimeSettings,
 )
 from sigil_actors.core.calls import ExecuteRequest, Health, HealthStatus
-from sigil_actors.core.restart import RestartPolicy
+from sigil_actors.core.restart import RestartPolicy, RestartType
 from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.testing import FakePlugin, ScriptCrash
 from sigil_actors.testing.faults import Fail, Hang
@@ -407,3 +407,20 @@ async def test_each_generation_is_registered_while_it_lives(autojump_clock: Mock
             lives.setdefault(entry.details["generation"], []).append(entry.result)
         assert lives[1][-3:] == ["draining", "stopping", "stopped"]
         assert lives[2] == ["validating", "loading", "running"]
+
+
+async def test_a_new_version_starts_what_ended_by_itself_but_not_what_was_stopped(
+    autojump_clock: MockClock,
+) -> None:
+    temporary = manifest(restart=RestartPolicy(type=RestartType.TEMPORARY))
+    async with open_world(temporary, plugins=old()) as world:
+        actor = world.runtime._plugins.get(NAME)
+        other = attrs.evolve(actor.definition, manifest=attrs.evolve(temporary, version="2.0.0"))
+        await ask_for_crash(world)
+        assert await actor.reload(actor.definition, only_if_changed=True) == "unchanged"
+        assert await actor.reload(other, only_if_changed=True) == "reloaded"
+        await world.runtime.stop(NAME)
+        third = attrs.evolve(actor.definition, manifest=attrs.evolve(temporary, version="3.0.0"))
+        assert await actor.reload(third, only_if_changed=True) == "skipped"
+        await world.runtime.start(NAME)
+        assert world.runtime.get(NAME).version == "3.0.0"
