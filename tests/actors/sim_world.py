@@ -71,6 +71,8 @@ class Family:
     """Who was cancelled for not being ready in time, and hasn't been heard of yet."""
     crashed: dict[str, bool] = attrs.field(factory=dict)
     """Whether a child's last end was abnormal."""
+    heard: dict[str, int] = attrs.field(factory=dict)
+    """Of each child, the generation whose end was told last."""
     is_finished: bool = False
     """A significant child has ended in the way that ends all of it."""
     first_stopped_among: frozenset[str] | None = None
@@ -267,6 +269,9 @@ class World:
         name, spec = ended.child, family.specs[ended.child]
         self.must(ended.error is not None or name not in family.late, f"{name} was late unseen")
         family.late.discard(name)
+        once = family.heard.get(name) != ended.generation
+        self.must(once, f"{name}, generation {ended.generation}, has ended twice")
+        family.heard[name] = ended.generation
         family.crashed[name] = ended.error is not None
         if (
             spec.significant

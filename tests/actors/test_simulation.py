@@ -108,10 +108,12 @@ async def operate(world: World, family: Family) -> None:
                         world.must(name not in waiting or not took_s, f"{name} took {took_s} s")
                         world.must(name not in family.inside, f"{name} was stopped and runs")
                     case "restart":
+                        family.restarted_at.pop(name, None)  # its history begins anew
                         await supervisor.restart_child(name)
                     case _:
                         supervisor.delete_child(name)
                         family.generations[name] = 0
+                        family.heard.pop(name, None)
             except ChildStartError:
                 if action == "start":
                     family.withdrawn.add(name)

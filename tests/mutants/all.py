@@ -3,5 +3,7 @@
 from tests.mutants.calls import CALLS
 from tests.mutants.enforcer import ENFORCER
 from tests.mutants.kit import KIT
+from tests.mutants.life import LIFE
+from tests.mutants.swaps import SWAPS
 
-MUTANTS = (*KIT, *CALLS, *ENFORCER)
+MUTANTS = (*KIT, *CALLS, *ENFORCER, *LIFE, *SWAPS)

@@ -6,8 +6,8 @@
 import collections
 import math
 import random
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import ExitStack, suppress
 
 import attrs
 import pytest
@@ -22,6 +22,7 @@ from sigil_actors import (
     PluginCallError,
     PluginState,
     PluginType,
+    PluginUnavailableError,
     Runtime,
     RuntimeSettings,
     SigilError,
@@ -31,6 +32,9 @@ from sigil_actors.actors.mailbox import ActorDownError
 from sigil_actors.core.calls import ExecuteRequest, Health, HealthStatus
 from sigil_actors.core.restart import RestartPolicy
 from sigil_actors.ports.host_functions import HostFunctions
+from sigil_actors.runtime.events import RuntimeEvent
+from sigil_actors.runtime.instance_life import LEAVE_S, SHUTDOWN_S
+from sigil_actors.runtime.plugin_orders import ReloadResult
 from sigil_actors.testing import (
     FakePlugin,
     FakeTier,
@@ -55,11 +59,27 @@ from sigil_actors.testing import (
     status_problems,
 )
 from sigil_actors.testing.faults import Crash, Fail, Fault, Hang, Slow
+from tests.runtime.sim_checks import (
+    attention_problems,
+    door_of,
+    drains_wait,
+    ends_in_order,
+    health_counts,
+    needs_came_first,
+    orders_are_heard,
+    registration_problems,
+    sequence_problems,
+    story_problems,
+    swaps_beside,
+    trials_are_single,
+)
 from tests.runtime.world import alice, manifest
 
 NAMES = ("alpha", "beta", "gamma")
 GRACE_S = 30.0
 BOUND_S = GRACE_S + 5.0
+STOP_BOUND_S = RuntimeSettings().stop_grace_s + LEAVE_S + SHUTDOWN_S + 4.0
+"""Of a stop: its calls, their leaving, its shutdown, and what a slow log adds."""
 
 
 @attrs.frozen
@@ -93,6 +113,8 @@ class Simulated:
     audit_fails: bool
     spread_s: float
     """Over how long callers and operators come: all at once, or one after another."""
+    favourite: str | None = None
+    """Whom operators and half of the callers meet at; nobody where it is None."""
     violations: list[str] = attrs.field(factory=list)
     begun: int = 0
     ended: list[Ended] = attrs.field(factory=list)
@@ -102,10 +124,23 @@ class Simulated:
     dead_tokens: list[str] = attrs.field(factory=list)
     stopped: set[str] = attrs.field(factory=set)
     """Which plugins an operator wanted down last."""
+    orders: int = 0
+    """How many were given; an order is known by its number."""
+    wanted_up: dict[str, int] = attrs.field(factory=dict)
+    """The last order that may have brought a plugin up."""
+    was_down: dict[str, int] = attrs.field(factory=dict)
+    """The last order after which a plugin was down."""
+    taken_up: dict[str, tuple[int, str]] = attrs.field(factory=dict)
+    """The last order after which a version served, and which."""
+    events: list[RuntimeEvent] = attrs.field(factory=list)
 
     def check(self, condition: object, what: str) -> None:
         if not condition:
             self.violations.append(what)
+
+    def find(self, problem: str | None) -> None:
+        if problem is not None:
+            self.violations.append(problem)
 
 
 def scripts(world: Simulated, name: str) -> dict[str, Script]:
@@ -184,9 +219,18 @@ def chosen_plugin(world: Simulated, name: str, *, too_slow: bool) -> FakePlugin:
     on_start = {number: rng.choice(faults) for number in range(1, 9) if rng.random() < 0.15}
     answers = {
         number: rng.choice([Health(HealthStatus.UNHEALTHY), *faults])
-        for number in range(2, 6)
+        for number in range(1, 6)
         if rng.random() < 0.1
     }
+    match rng.randrange(8):
+        case 0:
+            answers |= dict.fromkeys(range(rng.randint(2, 5), 50), Hang())
+        case 1:
+            answers |= dict.fromkeys(range(2, 12, 2), Hang())
+        case 2:
+            answers[1] = Health(HealthStatus.UNHEALTHY)
+        case _:
+            pass
     return FakePlugin(
         tools=scripts(world, name),
         calls_at_once=rng.choice([1, 1, 2, None]),
@@ -202,9 +246,11 @@ def chosen_plugin(world: Simulated, name: str, *, too_slow: bool) -> FakePlugin:
 async def call(world: Simulated, runtime: Runtime) -> None:
     rng = world.rng
     await trio.sleep(rng.random() * world.spread_s)
-    name, session = rng.choice(NAMES), alice(runtime)
+    name = rng.choice([world.favourite or rng.choice(NAMES), rng.choice(NAMES)])
+    session = alice(runtime)
     world.begun += 1
     how, pieces = "lost", 0
+    began, door, refused_as = trio.current_time(), door_of(runtime, name), None
     patience_s = rng.choice([0.1, 1, 5, 60])
     if world.patient and rng.random() < 0.7:
         patience_s = math.inf
@@ -223,10 +269,18 @@ async def call(world: Simulated, runtime: Runtime) -> None:
             how = "cancelled"
     except (SigilError, ActorDownError) as error:
         how = type(error).__name__
+        if isinstance(error, PluginUnavailableError):
+            refused_as = error.reason
     except trio.Cancelled:
         how = "cancelled"
         raise
     finally:
+        waited_s = trio.current_time() - began
+        world.check(
+            refused_as != "reloading" or waited_s >= runtime.settings.swap_wait_s,
+            f"a call of {name} waited {waited_s:g} s for a swap",
+        )
+        world.find(door.problem(f"a call of {name}", refused_as))
         world.ended.append(Ended(session.caller.session_id, name, how, pieces))
 
 
@@ -263,9 +317,13 @@ def check_host_calls(world: Simulated, entries: Sequence[AuditEntry]) -> None:
 async def operate(world: Simulated, runtime: Runtime, tier: FakeTier) -> None:
     rng = world.rng
     await trio.sleep(rng.random() * world.spread_s)
-    name = rng.choice(NAMES)
+    name = world.favourite or rng.choice(NAMES)
     verb = rng.choice(["start", "start", "stop", "drain", "reload", "take up", "take up"])
     began = trio.current_time()
+    world.orders += 1
+    order = world.orders
+    if verb not in ("stop", "drain"):
+        world.wanted_up[name] = order
     patience_s = math.inf if world.patient else rng.choice([0.5, 2, 100, 100])
     with suppress(SigilError, ActorDownError), trio.move_on_after(patience_s):
         match verb:
@@ -280,12 +338,17 @@ async def operate(world: Simulated, runtime: Runtime, tier: FakeTier) -> None:
                 actor = runtime._plugins.get(name)
                 changed = attrs.evolve(actor.definition.manifest, version=f"{rng.randrange(4)}.0.0")
                 definition = attrs.evolve(actor.definition, manifest=changed)
-                await actor.reload(definition, only_if_changed=rng.random() < 0.7)
+                result = await actor.reload(definition, only_if_changed=rng.random() < 0.7)
+                if result is not ReloadResult.SKIPPED:
+                    world.taken_up[name] = order, changed.version
             case _:
                 world.stopped.add(name)
                 await getattr(runtime, verb)(name)
-                took = trio.current_time() - began
-                world.check(took <= BOUND_S, f"{verb} of {name} took {took:.1f} s")
+                world.was_down[name] = max(order, world.was_down.get(name, 0))
+                took, bound_s = trio.current_time() - began, BOUND_S
+                if verb == "stop":
+                    bound_s = STOP_BOUND_S
+                world.check(took <= bound_s, f"{verb} of {name} took {took:.1f} s")
 
 
 def unwanted_rest(world: Simulated, runtime: Runtime) -> list[str]:
@@ -295,8 +358,46 @@ def unwanted_rest(world: Simulated, runtime: Runtime) -> list[str]:
         for status in runtime.list()
         if status.name not in world.stopped
         and not status.quarantined
-        and status.state in (PluginState.STOPPED, PluginState.ERROR)
+        and not runtime._plugins.get(status.name)._roles.alive
     ]
+
+
+def with_dependants(runtime: Runtime, names: Collection[str]) -> set[str]:
+    """The plugins of these names, and all that depend on them."""
+    dependants = runtime._plugins.dependants()
+    found: set[str] = set()
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        found.add(name)
+        todo.extend(one for one in dependants.get(name, ()) if one not in found)
+    return found
+
+
+def order_problems(world: Simulated, runtime: Runtime) -> list[str]:
+    """What runs though it was stopped last, and what runs in another version than was taken up."""
+    problems: list[str] = []
+    for status in runtime.list():
+        if status.state is not PluginState.RUNNING:
+            continue
+        wanted_up = world.wanted_up.get(status.name, 0)
+        if world.was_down.get(status.name, 0) > wanted_up:
+            problems.append(f"{status.name} runs though it was stopped last")
+        order, version = world.taken_up.get(status.name, (0, ""))
+        if order and order == wanted_up and status.version != version:
+            problems.append(f"{status.name} runs in {status.version}, not in {version}")
+    return problems
+
+
+async def follow(world: Simulated, runtime: Runtime) -> None:
+    """Read along, losing patience at times, which must lose nothing."""
+    async with runtime.events() as stream:
+        while True:
+            with trio.move_on_after(world.rng.choice([0, 1, math.inf])):
+                try:
+                    world.events.append(await anext(stream))
+                except StopAsyncIteration:
+                    return
 
 
 async def live(
@@ -316,10 +417,14 @@ async def live(
     world.violations += lease_problems(runtime)
     await trio.sleep(200)  # quiet, longer than anything falls ill by itself
     # One that never comes up in time crashes too seldom for its intensity.
-    slow = [name for name, is_slow in too_slow.items() if is_slow]
+    # So what depends on it may wait for ever.
+    slow = list(with_dependants(runtime, [name for name, is_slow in too_slow.items() if is_slow]))
     world.violations += settled_problems(runtime, tier, besides=slow)
     world.violations += [] if slow else unwanted_rest(world, runtime)
     world.violations += status_problems(runtime, store.entries, besides=slow)
+    world.violations += [] if slow else registration_problems(runtime, tier)
+    world.violations += attention_problems(runtime, tier)
+    world.violations += order_problems(world, runtime)
 
 
 async def scenario(rng: random.Random) -> None:
@@ -328,6 +433,7 @@ async def scenario(rng: random.Random) -> None:
         patient=rng.random() < 0.4,
         audit_fails=rng.random() < 0.5,
         spread_s=rng.choice([0.5, 2, 20]),
+        favourite=rng.choice([None, *NAMES]),
     )
     too_slow = {name: rng.random() < 0.1 and not world.patient for name in NAMES}
     tier = FakeTier({name: chosen_plugin(world, name, too_slow=too_slow[name]) for name in NAMES})
@@ -344,40 +450,63 @@ async def scenario(rng: random.Random) -> None:
         world.check(host_call.session is not None, "a host call outside its call")
         assert host_call.session is not None
         world.asked[host_call.plugin] += 1
-        text = await host_call.session.execute_text(rng.choice(NAMES), "work")
+        name, refused_as = rng.choice(NAMES), None
+        door = door_of(runtimes[0], name, host_call.session._chain)
+        try:
+            text = await host_call.session.execute_text(name, "work")
+        except PluginUnavailableError as error:
+            refused_as = error.reason
+            raise
+        except PluginCallError:
+            refused_as = "too deep, or over"
+            raise
+        finally:
+            world.find(door.problem(f"a call of {name} within another", refused_as))
         return text.encode()
 
     leave_by_error = rng.random() < 0.3
     is_cut = rng.random() < 0.3 and not world.patient
     cut_s = rng.choice([0.0, 0.3, 20]) * rng.random() if is_cut else math.inf
     left_at = 0.0
-    swapping: list[Callable[[str], bool]] = []
+    runtimes: list[Runtime] = []
+    is_leaving = False
     watched = after_every_step(
         calls_recorded_first(tier, lambda: memory.entries),
-        one_instance_each(tier, swapping=lambda name: any(one(name) for one in swapping)),
+        one_instance_each(tier, swapping=lambda name: swaps_beside(runtimes[0], name)),
         calls_within_bounds(tier),
     )
-    with no_task_left(), watched, trio.move_on_after(cut_s) as cut:
-        try:
-            async with open_runtime(
-                manifests=[(chosen_manifest(rng, name), None) for name in NAMES],
-                audit_store=store,
-                tiers=[tier],
-                host_functions={"chain.next": next_},
-                settings=RuntimeSettings(start_timeout_s=2, call_depth=4, host_calls_per_s=50),
-            ) as runtime:
-                swapping.append(lambda name: runtime.get(name).is_swapping)
-                with after_every_step(
-                    states_in_order(runtime),
-                    one_serves_each(runtime, tier),
-                    ends_are_prompt(runtime, tier),
-                ):
-                    await live(world, runtime, tier, memory, too_slow)
-                left_at = trio.current_time()
-                if leave_by_error:
-                    raise ZeroDivisionError  # noqa: TRY301 - what a body would do
-        except ZeroDivisionError:
-            world.check(leave_by_error, "an error of nobody's")
+    with no_task_left(), watched, trio.move_on_after(cut_s) as cut, ExitStack() as leaving:
+        async with trio.open_nursery() as following:
+            try:
+                async with open_runtime(
+                    manifests=[(chosen_manifest(rng, name), None) for name in NAMES],
+                    audit_store=store,
+                    tiers=[tier],
+                    host_functions={"chain.next": next_},
+                    settings=RuntimeSettings(start_timeout_s=2, call_depth=4, host_calls_per_s=50),
+                ) as runtime:
+                    runtimes.append(runtime)
+                    following.start_soon(follow, world, runtime)
+                    with after_every_step(
+                        states_in_order(runtime),
+                        one_serves_each(runtime, tier),
+                        ends_are_prompt(runtime, tier),
+                        drains_wait(runtime),
+                        orders_are_heard(runtime, tier),
+                        trials_are_single(runtime),
+                        needs_came_first(runtime),
+                        health_counts(runtime, tier),
+                    ):
+                        await live(world, runtime, tier, memory, too_slow)
+                    leaving.enter_context(
+                        after_every_step(ends_in_order(runtime, is_leaving=lambda: is_leaving))
+                    )
+                    left_at = trio.current_time()
+                    is_leaving = not leave_by_error
+                    if leave_by_error:
+                        raise ZeroDivisionError  # noqa: TRY301 - what a body would do
+            except ZeroDivisionError:
+                world.check(leave_by_error, "an error of nobody's")
     if cut.cancelled_caught:
         took, bound_s = trio.current_time() - cut_s, 5.0
     else:
@@ -388,8 +517,12 @@ async def scenario(rng: random.Random) -> None:
     world.check(len(world.ended) == world.begun, f"calls lost: {world.ended}")
     world.check(all(one.how != "lost" for one in world.ended), "a call ended in no way")
     world.check(not +world.live, f"still in a plugin: {world.live}")
-    world.violations += log_problems(memory.entries, calls=tier.calls)
+    # A log that is down when all ends may lack the last steps.
+    world.violations += log_problems(memory.entries, calls=tier.calls, ended=not world.audit_fails)
     check_host_calls(world, memory.entries)
+    world.violations += sequence_problems(world.events)
+    if not (leave_by_error or is_cut or world.audit_fails):  # else the log may lack some
+        world.violations += story_problems(world.events, memory.entries)
     if not (leave_by_error or is_cut):  # in a hurry, outcomes may be given up
         check_outcomes(world, memory.entries)
         world.check(

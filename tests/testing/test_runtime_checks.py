@@ -15,6 +15,7 @@ from sigil_actors import (
     Runtime,
     open_runtime,
 )
+from sigil_actors.core.calls import HealthStatus
 from sigil_actors.core.lifecycle import PluginInstance
 from sigil_actors.testing import (
     Check,
@@ -189,6 +190,20 @@ async def test_what_has_not_come_to_rest_is_found(autojump_clock: MockClock) -> 
         assert settled_problems(runtime, tier) == ["fake never settled: loading"]
         await trio.sleep(10)
         assert settled_problems(runtime, tier) == []
+
+
+async def test_an_instance_that_nobody_looks_after_is_found(autojump_clock: MockClock) -> None:
+    tier = FakeTier()
+    async with running(tier) as runtime:
+        [session] = tier.open_sessions
+        session.said = HealthStatus.UNHEALTHY
+        assert "fake is ill" in settled_problems(runtime, tier)[0]
+        session.said, session.unanswered = HealthStatus.HEALTHY, 4
+        assert "fake is ill" in settled_problems(runtime, tier)[0]
+        assert settled_problems(runtime, tier, besides={"fake"}) == []
+        session.unanswered = 0
+        session.crash("as asked")
+        assert settled_problems(runtime, tier) == ["fake has crashed, and nobody noticed"]
 
 
 async def test_a_log_that_lags_behind_is_found(autojump_clock: MockClock) -> None:
