@@ -9,9 +9,10 @@ from sigil_actors.runtime.runtime import Runtime
 
 def deployments(runtime: Runtime) -> list[Deployment]:
     """Return every version of every plugin of which anything is left, to be looked at only."""
-    plugins = runtime._plugins  # noqa: SLF001 - as the module says
-    return [
-        deployment
-        for name in plugins.names()
-        for deployment in plugins.get(name)._roles.alive  # noqa: SLF001
-    ]
+    found: list[Deployment] = []
+    for actor in runtime._plugins._actors.values():  # noqa: SLF001 - as the module says
+        roles = actor._roles  # noqa: SLF001
+        for deployment in (roles.current, roles.candidate, roles.leaving):
+            if deployment is not None and not deployment.is_over:
+                found.append(deployment)  # noqa: PERF401 - a comprehension of these is no clearer
+    return found

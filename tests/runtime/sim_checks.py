@@ -1,6 +1,6 @@
 """What the simulation holds against the runtime's own objects: drains, dependencies, admission.
 
-Those that return a `Check` are for `after_every_step`.
+Those that return a `LivingCheck` are for `living`, which is for `after_every_step`.
 """
 
 import math
@@ -25,12 +25,25 @@ UNHEARD_S = 0.5
 
 Key = tuple[str, int]
 
+LivingCheck = Callable[[Sequence[Deployment]], str | None]
+"""As `Check`, and is given all versions of which anything is left."""
+
+
+def living(runtime: Runtime, *checks: LivingCheck) -> Check:
+    """Make one check of several that look at the same: gathering it takes longer than looking."""
+
+    def check() -> str | None:
+        found = deployments(runtime)
+        return next((what for one in checks if (what := one(found)) is not None), None)
+
+    return check
+
 
 def key_of(deployment: Deployment) -> Key:
     return deployment.life.name, deployment.life.generation
 
 
-def drains_wait(runtime: Runtime) -> Check:
+def drains_wait(runtime: Runtime) -> LivingCheck:
     """Check that an instance that is drained goes on until its calls left or its time is up.
 
     And no longer; and that who is in it when it ends by itself is told.
@@ -39,9 +52,9 @@ def drains_wait(runtime: Runtime) -> Check:
     hurried: dict[Key, float] = {}
     emptied: set[Key] = set()
 
-    def check() -> str | None:
+    def check(found: Sequence[Deployment]) -> str | None:
         wrong = None
-        for deployment in deployments(runtime):
+        for deployment in found:
             key = key_of(deployment)
             if deployment.state is PluginState.DRAINING:
                 now = trio.current_time()
@@ -71,13 +84,13 @@ def drains_wait(runtime: Runtime) -> Check:
     return check
 
 
-def orders_are_heard(runtime: Runtime, tier: FakeTier) -> Check:
+def orders_are_heard(tier: FakeTier) -> LivingCheck:
     """Check that what is told to end while it loads stops loading."""
     since: dict[Key, float] = {}
 
-    def check() -> str | None:
+    def check(found: Sequence[Deployment]) -> str | None:
         wrong = None
-        for deployment in deployments(runtime):
+        for deployment in found:
             if deployment.state is not PluginState.LOADING or deployment.order.kind is None:
                 continue
             key = key_of(deployment)
@@ -90,15 +103,14 @@ def orders_are_heard(runtime: Runtime, tier: FakeTier) -> Check:
     return check
 
 
-def trials_are_single(runtime: Runtime) -> Check:
+def trials_are_single() -> LivingCheck:
     """Check that a version on trial is started once, and is one of two until it serves."""
 
-    def check() -> str | None:
-        living = deployments(runtime)
-        for name, count in Counter(one.definition.name for one in living).items():
+    def check(found: Sequence[Deployment]) -> str | None:
+        for name, count in Counter(one.definition.name for one in found).items():
             if count > 2:
                 return f"{name}: {count} versions at the same time"
-        for deployment in living:
+        for deployment in found:
             if deployment.is_on_trial and (deployment.restarts or deployment.is_running):
                 return f"{key_of(deployment)}: on trial, restarted or serving"
         return None
@@ -106,14 +118,14 @@ def trials_are_single(runtime: Runtime) -> Check:
     return check
 
 
-def needs_came_first(runtime: Runtime) -> Check:
+def needs_came_first(runtime: Runtime) -> LivingCheck:
     """Check that what a plugin depends on has run before it was started."""
     seen: dict[Deployment, set[str]] = {}
     started: set[Deployment] = set()
 
-    def check() -> str | None:
+    def check(found: Sequence[Deployment]) -> str | None:
         wrong = None
-        for deployment in deployments(runtime):
+        for deployment in found:
             needs = deployment.definition.manifest.dependencies
             if not needs or deployment in started:
                 continue
@@ -132,23 +144,22 @@ def needs_came_first(runtime: Runtime) -> Check:
     return check
 
 
-def ends_in_order(runtime: Runtime, *, is_leaving: Callable[[], bool]) -> Check:
+def ends_in_order(*, is_leaving: Callable[[], bool]) -> LivingCheck:
     """Check that on leaving nothing is told to end before what depends on it is gone."""
     before: set[Deployment] = set()
 
-    def check() -> str | None:
-        living = deployments(runtime)
-        ordered = [one for one in living if one.order.kind is not None]
+    def check(found: Sequence[Deployment]) -> str | None:
+        ordered = [one for one in found if one.order.kind is not None]
         if not is_leaving():
             before.update(ordered)
             return None
         for deployment in ordered:
             name = deployment.definition.name
-            others = [one for one in living if one.definition.name == name]
+            others = [one for one in found if one.definition.name == name]
             if deployment in before or not all(one in ordered for one in others):
                 continue
             before.add(deployment)
-            for one in living:
+            for one in found:
                 needs = one.definition.manifest.dependencies
                 if name in needs and deployment.order.kind is not StopKind.KILL:
                     return f"{name} is stopped before {one.definition.name}"
@@ -157,14 +168,14 @@ def ends_in_order(runtime: Runtime, *, is_leaving: Callable[[], bool]) -> Check:
     return check
 
 
-def health_counts(runtime: Runtime, tier: FakeTier) -> Check:
+def health_counts(tier: FakeTier) -> LivingCheck:
     """Check that what says that it is ill takes no calls, and who is given up on was silent."""
     sessions: dict[Key, FakeSession] = {}
 
-    def check() -> str | None:
+    def check(found: Sequence[Deployment]) -> str | None:
         for session in tier.open_sessions:
             sessions.setdefault((session.plugin, session.generation), session)
-        for deployment in deployments(runtime):
+        for deployment in found:
             known = sessions.get(key_of(deployment))
             if known is None:
                 continue

@@ -65,6 +65,7 @@ from tests.runtime.sim_checks import (
     drains_wait,
     ends_in_order,
     health_counts,
+    living,
     needs_came_first,
     orders_are_heard,
     registration_problems,
@@ -196,7 +197,7 @@ def chosen_manifest(rng: random.Random, name: str) -> Manifest:
     return attrs.evolve(
         chosen,
         type=rng.choice([PluginType.TOOL, PluginType.TOOL, PluginType.CHANNEL]),
-        lifecycle=attrs.evolve(chosen.lifecycle, health_interval=rng.choice([1, 5])),
+        lifecycle=attrs.evolve(chosen.lifecycle, health_interval=rng.choice([3, 5])),
         dependencies=dict.fromkeys(before, "*") if before and rng.random() < 0.2 else {},
     )
 
@@ -491,15 +492,20 @@ async def scenario(rng: random.Random) -> None:
                         states_in_order(runtime),
                         one_serves_each(runtime, tier),
                         ends_are_prompt(runtime, tier),
-                        drains_wait(runtime),
-                        orders_are_heard(runtime, tier),
-                        trials_are_single(runtime),
-                        needs_came_first(runtime),
-                        health_counts(runtime, tier),
+                        living(
+                            runtime,
+                            drains_wait(runtime),
+                            orders_are_heard(tier),
+                            trials_are_single(),
+                            needs_came_first(runtime),
+                            health_counts(tier),
+                        ),
                     ):
                         await live(world, runtime, tier, memory, too_slow)
                     leaving.enter_context(
-                        after_every_step(ends_in_order(runtime, is_leaving=lambda: is_leaving))
+                        after_every_step(
+                            living(runtime, ends_in_order(is_leaving=lambda: is_leaving))
+                        )
                     )
                     left_at = trio.current_time()
                     is_leaving = not leave_by_error
