@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
     DENIED = 5
     """The enforcer said no."""
     NO_SUPERVISOR = 6
-    """A supervisor is needed, and none can be reached."""
+    """A supervisor is needed, and none can be reached, or it is stopping."""
     INTEGRITY_BROKEN = 7
     """The audit log isn't what was written."""
     NO_SANDBOX = 8
@@ -53,6 +53,7 @@ CODES: Final[Mapping[str, ExitCode]] = {
     "InvalidArgumentsError": ExitCode.INVALID_INPUT,
     "PluginUnavailableError": ExitCode.FAILED,
     "PluginStartError": ExitCode.FAILED,
+    "PluginRefusedError": ExitCode.FAILED,
     "PluginHeldError": ExitCode.FAILED,
     "HandshakeError": ExitCode.FAILED,
     "PluginCrashedError": ExitCode.FAILED,
@@ -80,6 +81,7 @@ CODES: Final[Mapping[str, ExitCode]] = {
     "ControlSocketError": ExitCode.FAILED,
     "ControlProtocolError": ExitCode.FAILED,
     "SupervisorUnreachableError": ExitCode.NO_SUPERVISOR,
+    "SupervisorStoppingError": ExitCode.NO_SUPERVISOR,
     "ReportedError": ExitCode.FAILED,  # never by itself: what it reports has a type of its own
     # the command line
     "UsageError": ExitCode.USAGE,

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ from sigil_actors.cli.run_signals import told_by_signals
 from sigil_actors.control.operations import RuntimeOperations
 from sigil_actors.control.runtime_json import discovery_problem_json, status_json
 from sigil_actors.control.server import serve_control
-from sigil_actors.control.socket_file import listening_socket, socket_path
+from sigil_actors.control.socket_file import socket_path
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.runtime.runtime import Runtime
 from sigil_actors.runtime.settings import RuntimeSettings
@@ -79,7 +80,8 @@ async def _supervise(
     from sigil_actors import SqliteAuditStore
 
     state = state_folder(named_state)
-    # The clients are served from outside the runtime's block: its end waits for their calls.
+    # The clients are served from outside the runtime's block: its end waits for their calls, and
+    # they may look on while it drains.
     async with told_by_signals() as told, trio.open_nursery() as clients:
         async with open_runtime(
             plugins,
@@ -89,19 +91,17 @@ async def _supervise(
             state_dir=state,
         ) as runtime:
             _tell_discovered(runtime, plugins, configs, output)
-            with listening_socket(state) as listener:
-                accepting: trio.CancelScope = await clients.start(
-                    serve_control, runtime, listener, real_path(plugins)
-                )
-                _tell_listening(state, output)
-                async with trio.open_nursery() as changes:
-                    operator = RuntimeOperations(runtime, uid=os.getuid())
-                    changes.start_soon(rescan_when_told, operator, told.hangups)
-                    if named_state is not None:
-                        changes.start_soon(tell_how_to_approve, runtime, named_state)
-                    await told.to_end.wait()
-                    changes.cancel_scope.cancel()
-                accepting.cancel()
+            await clients.start(
+                partial(serve_control, stopping=told.to_end), runtime, state, real_path(plugins)
+            )
+            _tell_listening(state, output)
+            async with trio.open_nursery() as changes:
+                operator = RuntimeOperations(runtime, uid=os.getuid())
+                changes.start_soon(rescan_when_told, operator, told.hangups)
+                if named_state is not None:
+                    changes.start_soon(tell_how_to_approve, runtime, named_state)
+                await told.to_end.wait()
+                changes.cancel_scope.cancel()
             logger.info("draining; a second signal kills")
         clients.cancel_scope.deadline = trio.current_time() + LAST_LINES_S
     logger.info("stopped")

@@ -4,7 +4,6 @@ Whatever a client does, it ends its own connection and nothing else.
 """
 
 import logging
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +36,7 @@ from sigil_actors.control.protocol import (
     decode_request,
     encode,
 )
-from sigil_actors.control.socket_file import is_ours, peer_uid
+from sigil_actors.control.socket_file import is_ours, listening_socket, peer_uid
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.errors import SigilError
 from sigil_actors.runtime.runtime import Runtime
@@ -54,37 +53,66 @@ SEND_S = 30.0
 """How long a client may leave a line untaken. It holds a turn in the plugin for as long."""
 
 
+_LOOKS = (AboutRequest, EventsRequest, ExplainRequest, ListRequest, TreeRequest)
+"""What asks nothing of any plugin."""
+
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
+
+
+class SupervisorStoppingError(SigilError):
+    """The supervisor is stopping: it tells how it is, and does nothing new."""
 
 
 async def serve_control(
     runtime: Runtime,
-    listener: socket.socket,
+    state: Path,
     plugins: Path | None = None,
     *,
-    task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
+    stopping: trio.Event | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve clients until cancelled; their calls are cancelled then.
+    """Listen in a state folder until the runtime has ended; serve who is here by then to their end.
 
-    `plugins` is the folder that the runtime was given, for those who ask which it is.
-    `task_status` is given a scope: cancelling that ends the listening, and the clients that are
-    here are served to their end.
+    The runtime holds the folder. It tells that it has ended before it lets go of that, so that
+    only the holder listens. A cancel ends it at once, and cancels the clients' calls.
+
+    Args:
+        runtime: Whom the clients ask.
+        state: Its state folder.
+        plugins: The folder that it was given, for those who ask which it is.
+        stopping: From when this is set on, nothing is done any more, and looks are still served:
+            a drain takes a while, and whoever waits for it wants to see what it waits for.
+        task_status: Told once it listens.
+
+    Raises:
+        ControlSocketError: the socket can't be made there.
     """
-    server = _Server(runtime, plugins)
-    async with trio.open_nursery() as clients:
-        with trio.CancelScope() as accepting:
+    server = _Server(runtime, plugins, trio.Event() if stopping is None else stopping)
+    async with (
+        trio.open_nursery() as clients,
+        # Opened before anybody is told that we listen, so that its end can't be missed.
+        runtime.events() as happening,
+        trio.open_nursery() as accepting,
+    ):
+        with listening_socket(state) as listener:
             async with trio.SocketListener(trio.socket.from_stdlib_socket(listener)) as listening:
-                task_status.started(accepting)
-                await trio.serve_listeners(
-                    server.serve_client, [listening], handler_nursery=clients
-                )
+                accepting.start_soon(server.accept, listening, clients)
+                task_status.started()
+                async for _ in happening:
+                    pass
+                accepting.cancel_scope.cancel()
 
 
 class _Server:
-    def __init__(self, runtime: Runtime, plugins: Path | None) -> None:
+    def __init__(self, runtime: Runtime, plugins: Path | None, stopping: trio.Event) -> None:
         self._runtime = runtime
         self._plugins = plugins
+        self._stopping = stopping
         self._clients = 0
+
+    async def accept(self, listening: trio.SocketListener, clients: trio.Nursery) -> None:
+        """Serve whoever comes, as tasks of `clients`."""
+        await trio.serve_listeners(self.serve_client, [listening], handler_nursery=clients)
 
     async def serve_client(self, stream: trio.SocketStream) -> None:
         self._clients += 1
@@ -115,6 +143,12 @@ class _Server:
             if line is None:
                 return
             request = decode_request(line)
+            if self._stopping.is_set() and not isinstance(request, _LOOKS):
+                raise SupervisorStoppingError(
+                    "the supervisor is stopping",
+                    remedy="Start it again once it has ended; sigil-actors ps shows what it waits "
+                    "for",
+                )
         except SigilError as error:
             last = {ERROR: operations.report(error).to_json()}
             await lines.send(encode(last), within_s=SEND_S)

@@ -38,33 +38,42 @@ def socket_path(state: Path) -> Path:
 def listening_socket(state: Path) -> Generator[socket.socket]:
     """Listen in a state folder that the caller holds, for as long as the block lasts.
 
+    Should the folder have another holder by the end, that one's socket is left alone.
+
     Raises:
         ControlSocketError: the socket can't be made there.
     """
     path = socket_path(state)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        try:
-            _make_private(path.parent)
-            # Left behind by a supervisor that was killed: the state folder is ours alone now.
-            path.unlink(missing_ok=True)
-            with _short_address(path) as address:
-                listener.bind(address)
-            path.chmod(0o600)
-            listener.listen(_QUEUE)
-            listener.setblocking(False)
-        except OSError as error:
-            raise ControlSocketError(
-                f"the control socket {path} can't be made: {error.strerror or error}",
-                remedy="Look at the rights of its folder, or name another state folder",
-            ) from error
+        ours = _listen(listener, path)
         try:
             yield listener
         finally:
             with suppress(OSError):
-                path.unlink()
+                if os.path.samestat(path.lstat(), ours):
+                    path.unlink()
     finally:
         listener.close()
+
+
+def _listen(listener: socket.socket, path: Path) -> os.stat_result:
+    """Have `listener` listen at a path; return which file that is."""
+    try:
+        _make_private(path.parent)
+        # Left behind by a supervisor that was killed: the state folder is ours alone now.
+        path.unlink(missing_ok=True)
+        with _short_address(path) as address:
+            listener.bind(address)
+        path.chmod(0o600)
+        listener.listen(_QUEUE)
+        listener.setblocking(False)
+        return path.lstat()
+    except OSError as error:
+        raise ControlSocketError(
+            f"the control socket {path} can't be made: {error.strerror or error}",
+            remedy="Look at the rights of its folder, or name another state folder",
+        ) from error
 
 
 def connected_socket(state: Path) -> socket.socket | None:

@@ -89,6 +89,32 @@ def test_a_drain_finishes_the_accepted_work(tmp_path: Path) -> None:
         assert "plugin 'endless' reached its bound on wall clock" in err
 
 
+def test_a_supervisor_that_drains_tells_how_it_is_and_does_nothing_new(
+    slow: Path, tmp_path: Path
+) -> None:
+    state = ("--state", tmp_path / "state")
+    with supervisor(slow, tmp_path / "state") as running:
+        call = start("call", "endless", "spin", *state)
+        assert call.stdout is not None
+        assert call.stdout.readline() == "spinning\n"
+        running.signal(signal.SIGTERM)
+        running.wait_for_message("endless, generation 1: draining")
+        listed = sigil("ps", *state)
+        assert (listed.returncode, "draining" in listed.stdout) == (0, True), listed.stderr
+        assert sigil("ps", "--tree", *state).stdout.startswith("runtime  stopping")
+        for refused in (("call", "endless", "spin"), ("start", "endless"), ("reload", "--all")):
+            error = error_of(sigil(*refused, *state, "--json"))
+            assert (error["exit_code"], error["type"]) == (6, "SupervisorStoppingError")
+        follower = start("events", *state)
+        assert follower.stderr is not None
+        assert "following" in follower.stderr.readline()
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 128 + signal.SIGTERM
+        assert not running.socket.exists()
+        for one in (call, follower):
+            one.communicate(timeout=PATIENCE_S)
+
+
 def test_a_second_signal_kills(slow: Path, tmp_path: Path) -> None:
     with supervisor(slow, tmp_path / "state") as running:
         call = start("call", "endless", "spin", "--state", running.state)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,17 @@ from sigil_actors.control.protocol import (
     Verb,
     encode,
 )
-from sigil_actors.control.socket_file import SupervisorUnreachableError, listening_socket
+from sigil_actors.control.socket_file import (
+    SupervisorUnreachableError,
+    listening_socket,
+    socket_path,
+)
 from sigil_actors.core.audit_entry import AuditEntry
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.errors import AuditUnavailableError
 from sigil_actors.runtime.clock import SystemClock
 from sigil_actors.runtime.events import EVENTS_MAX, EventKind, Events
-from tests.control.test_server import PATIENCE_S, PLUGINS, controlled
+from tests.control.test_server import ECHO, PATIENCE_S, PLUGINS, controlled
 from tests.runtime.world import open_world
 
 START = OrderRequest(verb=Verb.START, plugin="echo-tool")
@@ -113,12 +118,11 @@ async def breakable(state: Path) -> AsyncGenerator[tuple[ControlClient, Breakabl
             open_world(plugins=PLUGINS, audit_store=store) as world,
             trio.open_nursery() as nursery,
         ):
-            with listening_socket(state) as listener:
-                await nursery.start(server.serve_control, world.runtime, listener)
-                yield ControlClient(state), store
-                store.is_down = False
-                store.goes_on.set()
-                nursery.cancel_scope.cancel()
+            await nursery.start(server.serve_control, world.runtime, state)
+            yield ControlClient(state), store
+            store.is_down = False
+            store.goes_on.set()
+            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("verb", [Verb.STOP, Verb.DRAIN])
@@ -226,12 +230,37 @@ async def controlled_to_the_end(state: Path) -> AsyncGenerator[ControlClient]:
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as clients:
             async with open_world(plugins=PLUGINS) as world:
-                with listening_socket(state) as listener:
-                    accepting: trio.CancelScope = await clients.start(
-                        server.serve_control, world.runtime, listener
-                    )
-                    yield ControlClient(state)
-                    accepting.cancel()
+                await clients.start(server.serve_control, world.runtime, state)
+                yield ControlClient(state)
+
+
+async def test_a_supervisor_that_stops_is_looked_at_until_its_runtime_has_ended(
+    tmp_path: Path,
+) -> None:
+    stopping = trio.Event()
+    client = ControlClient(tmp_path)
+    with trio.fail_after(PATIENCE_S):
+        async with trio.open_nursery() as clients:
+            async with open_world(plugins=PLUGINS) as world:
+                serve = partial(server.serve_control, stopping=stopping)
+                await clients.start(serve, world.runtime, tmp_path)
+                stopping.set()
+                listed = await client.list(ListRequest())
+                assert isinstance(listed["plugins"], list)
+                assert len(listed["plugins"]) == 1
+                assert (await client.tree())["text"]
+                with pytest.raises(ReportedError, match="is stopping") as caught:
+                    await client.order(STOP)
+                assert caught.value.report.kinds[0] == "SupervisorStoppingError"
+                with pytest.raises(ReportedError, match="is stopping"):
+                    await client.rescan()
+                with pytest.raises(ReportedError, match="is stopping"):
+                    async with client.call(ECHO) as chunks:
+                        await anext(chunks)
+                assert client.is_supervised()
+            assert orders_in(list(world.store.entries)) == []
+        assert not client.is_supervised()
+        assert not socket_path(tmp_path).exists()
 
 
 async def test_events_of_a_plugin_that_isnt_there_are_refused(tmp_path: Path) -> None:

@@ -82,10 +82,9 @@ class Controlled:
 async def controlled(state: Path) -> AsyncGenerator[Controlled]:
     with trio.fail_after(PATIENCE_S):
         async with open_world(plugins=PLUGINS) as world, trio.open_nursery() as nursery:
-            with listening_socket(state) as listener:
-                await nursery.start(server.serve_control, world.runtime, listener)
-                yield Controlled(world, state, ControlClient(state))
-                nursery.cancel_scope.cancel()
+            await nursery.start(server.serve_control, world.runtime, state)
+            yield Controlled(world, state, ControlClient(state))
+            nursery.cancel_scope.cancel()
 
 
 async def all_of(stream: trio.SocketStream) -> bytes:
@@ -357,3 +356,12 @@ def test_a_control_folder_that_others_may_enter_is_closed_to_them(tmp_path: Path
     (tmp_path / "control").mkdir(mode=0o755)
     with listening_socket(tmp_path):
         assert (tmp_path / "control").stat().st_mode & 0o077 == 0
+
+
+def test_the_socket_of_the_next_holder_is_left_alone(tmp_path: Path) -> None:
+    with listening_socket(tmp_path):
+        with listening_socket(tmp_path):
+            theirs = socket_path(tmp_path).lstat()
+            socket_path(tmp_path).rename(tmp_path / "kept")
+        (tmp_path / "kept").rename(socket_path(tmp_path))
+    assert os.path.samestat(socket_path(tmp_path).lstat(), theirs)
