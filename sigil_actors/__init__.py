@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from sigil_actors.errors import PluginCrashedError as PluginCrashedError
     from sigil_actors.errors import PluginHeldError as PluginHeldError
     from sigil_actors.errors import PluginNotFoundError as PluginNotFoundError
+    from sigil_actors.errors import PluginRefusedError as PluginRefusedError
     from sigil_actors.errors import PluginStartError as PluginStartError
     from sigil_actors.errors import PluginUnavailableError as PluginUnavailableError
     from sigil_actors.errors import Problem as Problem
@@ -111,6 +112,7 @@ _HOMES = {
     "PluginCrashedError": "sigil_actors.errors",
     "PluginHeldError": "sigil_actors.errors",
     "PluginNotFoundError": "sigil_actors.errors",
+    "PluginRefusedError": "sigil_actors.errors",
     "PluginStartError": "sigil_actors.errors",
     "PluginUnavailableError": "sigil_actors.errors",
     "Problem": "sigil_actors.errors",

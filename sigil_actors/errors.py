@@ -258,6 +258,10 @@ class PluginStartError(PluginError):
     """
 
 
+class PluginRefusedError(PluginStartError):
+    """The plugin can't run here as it is. Starting it again would change nothing, so it isn't."""
+
+
 class PluginHeldError(PluginStartError):
     """This version asks for more than the one before, and waits to be approved; it hasn't run.
 

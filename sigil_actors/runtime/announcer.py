@@ -75,6 +75,15 @@ class Announcer:
             why,
         )
 
+    def refused(self, deployment: Deployment, why: str) -> None:
+        """Tell that what its folder holds now can't be used."""
+        self._publish(deployment, EventKind.RELOAD_FAILED, why)
+        logger.warning(
+            "plugin %s: what its folder holds now can't be used; what ran before goes on: %s",
+            self._plugin,
+            why,
+        )
+
     def health(self, deployment: Deployment) -> None:
         """Tell what an instance says of its health."""
         health = deployment.health

@@ -23,6 +23,7 @@ from sigil_actors.errors import (
     GuestTrapError,
     PluginCrashedError,
     PluginHeldError,
+    PluginRefusedError,
     SigilError,
 )
 from sigil_actors.runtime.admission import Gate
@@ -291,8 +292,10 @@ class Deployment:
     def _exited(self, ended: ChildExit) -> None:
         if ended.error is not None:
             self._failed(ended.error)
-        if isinstance(ended.error, PluginHeldError) or self.is_on_trial:
+        is_refused = isinstance(ended.error, PluginRefusedError)
+        if isinstance(ended.error, PluginHeldError) or is_refused or self.is_on_trial:
             # Starting it again helps nobody: it is approved, or mended, and then reloaded.
+            self.gave_up = is_refused
             self.order.give(StopKind.KILL)
             self._supervisor.stop()
         elif ended.restart_in_s is not None:

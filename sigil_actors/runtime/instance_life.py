@@ -5,8 +5,9 @@ Everything that the instance holds (its snapshot, its registration, its tier's s
 """
 
 import hashlib
+import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import NoReturn
 
@@ -18,7 +19,6 @@ from sigil_actors.actors.nursery import open_bare_nursery
 from sigil_actors.core.audit_entry import AuditEntry
 from sigil_actors.core.calls import Health, HealthStatus
 from sigil_actors.core.execution import RegisteredExecution
-from sigil_actors.core.json_schema import SchemaValidator
 from sigil_actors.core.json_value import JsonValue
 from sigil_actors.core.lifecycle import PluginInstance, PluginState
 from sigil_actors.errors import (
@@ -40,6 +40,8 @@ from sigil_actors.runtime.plugin_log import PluginLog
 from sigil_actors.runtime.settings import RuntimeSettings
 from sigil_actors.runtime.stop_order import StopKind, StopOrder
 from sigil_actors.runtime.version import Version
+
+logger = logging.getLogger(__name__)
 
 LEAVE_S = 1.0
 """What callers get to leave an instance after it was ended under them, before its tier closes."""
@@ -66,7 +68,6 @@ class LifeServices:
 
     settings: RuntimeSettings
     enforcer: Enforcer
-    tiers: Mapping[str, Tier]
     waits: Waits
     events: Events
     new_version: Callable[[Definition], Version]
@@ -110,14 +111,14 @@ class InstanceLife:
         """
         try:
             self._enter(PluginState.VALIDATING)
-            self._validate()
+            tier = self._version.check()
             self._enter(PluginState.LOADING)
-            await self._load_and_serve(ready)
+            await self._load_and_serve(tier, ready)
         except BaseException as error:
             self._enter(PluginState.ERROR, _reason(error))
             raise
 
-    async def _load_and_serve(self, ready: Callable[[Instance], None]) -> None:
+    async def _load_and_serve(self, tier: Tier, ready: Callable[[Instance], None]) -> None:
         timeout_s = self._services.settings.start_timeout_s
         execution = self._manifest.execution
         if not isinstance(execution, RegisteredExecution):
@@ -127,7 +128,7 @@ class InstanceLife:
         with trio.CancelScope(deadline=trio.current_time() + timeout_s) as loading:
             async with open_bare_nursery() as nursery:
                 nursery.start_soon(self._cancel_when_ordered, loading)
-                async with self._loaded() as instance:
+                async with self._loaded(tier) as instance:
                     loading.deadline = math.inf
                     self._enter(PluginState.RUNNING)
                     ready(instance)
@@ -150,27 +151,10 @@ class InstanceLife:
         if self._state.state is PluginState.LOADING:
             loading.cancel()
 
-    def _validate(self) -> None:
-        name = self._definition.name
-        manifest = self._manifest
-        problems = manifest.validate()
-        if problems:
-            raise PluginStartError(
-                name, f"has a manifest that isn't sound: {problems[0].render('manifest')}"
-            )
-        wrong = SchemaValidator(manifest.config_schema).problems(self._definition.config)
-        if wrong:
-            raise PluginStartError(
-                name,
-                f"has a configuration that doesn't fit its config_schema: {'; '.join(wrong)}",
-                remedy="Mend the plugin's section of the configuration",
-            )
-
     @asynccontextmanager
-    async def _loaded(self) -> AsyncGenerator[Instance]:
+    async def _loaded(self, tier: Tier) -> AsyncGenerator[Instance]:
         """Bring the instance up; all of it is gone when the block is left."""
         name, generation = self._definition.name, self._state.generation
-        tier = self._tier()
         tokens = CallTokens()
         files = await self._version.prepare()
         async with self._registered(files.digest):
@@ -206,18 +190,6 @@ class InstanceLife:
                     ),
                     tokens=tokens,
                 )
-
-    def _tier(self) -> Tier:
-        word = str(self._manifest.execution.tier)
-        tier = self._services.tiers.get(word)
-        if tier is None:
-            has = ", ".join(sorted(self._services.tiers)) or "none"
-            raise PluginStartError(
-                self._definition.name,
-                f"needs the tier {word!r}, which this runtime doesn't have",
-                remedy=f"It has: {has}",
-            )
-        return tier
 
     @asynccontextmanager
     async def _registered(self, digest: str) -> AsyncGenerator[None]:
@@ -259,10 +231,24 @@ class InstanceLife:
             nursery.start_soon(self._watch_health, instance)
             await self._order.wait()
             self._enter(PluginState.DRAINING)
+            if self.gate.in_flight:
+                logger.info(
+                    "plugin %s: %d calls may finish, within %g s at most",
+                    self._definition.name,
+                    self.gate.in_flight,
+                    self._manifest.lifecycle.graceful_shutdown_timeout,
+                )
             await self._drain()
             nursery.cancel_scope.cancel()
         self._enter(PluginState.STOPPING)
-        self.gate.end(PluginUnavailableError(self._definition.name, "stopped"))
+        name, cut_off = self._definition.name, self.gate.in_flight
+        if cut_off:
+            logger.warning("plugin %s: %d calls are cut off, since it is stopped", name, cut_off)
+        self.gate.end(
+            PluginUnavailableError(
+                name, "stopped", detail="it was stopped before this call had finished"
+            )
+        )
         if self._order.kind is not StopKind.KILL:
             with trio.move_on_after(LEAVE_S):
                 await self.gate.wait_idle()

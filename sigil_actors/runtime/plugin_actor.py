@@ -366,6 +366,16 @@ class PluginActor:
         )
         self._announcer.held(deployment, "; ".join(error.differences), str(error))
 
+    def refuse(self, why: str) -> None:
+        """Note that what its folder holds now can't be read as a version; what runs goes on."""
+        why = why[:REASON_CHARACTERS_MAX]
+        if why == self._roles.reload_failed:
+            return
+        self._roles.reload_failed = why
+        if self._roles.current is not None:
+            self._announcer.refused(self._roles.current, why)
+        self._roles.notify()
+
     # What deployments tell
 
     def entered(self, deployment: Deployment, reason: str) -> None:
@@ -386,8 +396,14 @@ class PluginActor:
 
     def exited(self, deployment: Deployment, ended: ChildExit) -> None:
         """Make it known that an instance ended, and whether it comes back."""
-        if ended.error is not None and not isinstance(ended.error, PluginHeldError):
-            self._roles.last_error = explained(ended.error)[:REASON_CHARACTERS_MAX]
+        error = ended.error
+        # One that was to take over hasn't ended: it didn't come up, and what ran goes on.
+        if (
+            error is not None
+            and not isinstance(error, PluginHeldError)
+            and not deployment.is_on_trial
+        ):
+            self._roles.last_error = explained(error)[:REASON_CHARACTERS_MAX]
         if deployment.restart_at is not None and ended.restart_in_s is not None:
             self._announcer.restarts(deployment, ended.restart_in_s)
         self._roles.notify()

@@ -14,7 +14,7 @@ from sigil_actors.actors.mailbox import ActorDownError
 from sigil_actors.core.text import escape_text
 from sigil_actors.errors import PluginHeldError, SigilError
 from sigil_actors.runtime.definition import Definition
-from sigil_actors.runtime.discovery import Found
+from sigil_actors.runtime.discovery import DiscoveryProblem, Found
 from sigil_actors.runtime.events import EventKind, Events
 from sigil_actors.runtime.manager import Manager
 from sigil_actors.runtime.plugin_actor import PluginActor
@@ -24,6 +24,7 @@ from sigil_actors.runtime.plugin_set import PluginSet
 logger = logging.getLogger(__name__)
 
 _REASON_CHARACTERS_MAX = 500
+_NAME_SHOWN = 80
 
 _NOT_HOT = "lifecycle.hot_reload is false"
 
@@ -117,11 +118,17 @@ class Rescan:
             for name, one in found.items():
                 if is_looked_at(one.folder):
                     steps[name] = partial(self._take_up, one, only_hot=only_hot)
-            return await self._take(steps, last=gone)
+            failed = [
+                self._refuse(problem)
+                for problem in self._manager.problems
+                if changed is None or problem.folder is None or problem.folder.name in changed
+            ]
+            results = [*await self._take(steps, last=gone), *failed]
+            return tuple(sorted(results, key=lambda result: result.plugin))
 
     async def _take(
         self, steps: Mapping[str, Step], *, last: Collection[str]
-    ) -> tuple[RescanResult, ...]:
+    ) -> list[RescanResult]:
         """Take all steps at once, but those of `last` after those of the plugins that need them."""
         results: list[RescanResult] = []
         taken = {name: trio.Event() for name in steps}
@@ -137,7 +144,7 @@ class Rescan:
         async with trio.open_nursery() as nursery:
             for name in steps:
                 nursery.start_soon(take, name)
-        return tuple(sorted(results, key=lambda result: result.plugin))
+        return results
 
     def _from_folder(self) -> Mapping[str, Path]:
         """Return the plugins that came out of the folder, each with its own."""
@@ -154,6 +161,17 @@ class Rescan:
             and definition.folder is not None
             and definition.folder.parent == self._manager.plugins_dir
         )
+
+    def _refuse(self, problem: DiscoveryProblem) -> RescanResult:
+        """Make it known that something in the folder can't be used."""
+        running = [name for name, folder in self._from_folder().items() if folder == problem.folder]
+        shown = "" if problem.folder is None else problem.folder.name
+        name = running[0] if running else problem.plugin or escape_text(shown, limit=_NAME_SHOWN)
+        reason = escape_text(problem.render(), limit=_REASON_CHARACTERS_MAX)
+        actor = self._plugins.find(name)
+        if actor is not None and self._is_ours(actor.definition):
+            actor.refuse(reason)
+        return RescanResult(name, RescanWord.FAILED, reason)
 
     def _is_refused(self, name: str, folder: Path) -> bool:
         """Tell whether a plugin is there, though not as one that can be used."""

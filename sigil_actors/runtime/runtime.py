@@ -120,7 +120,6 @@ class Runtime:
         self._services = LifeServices(
             settings=parts.settings,
             enforcer=parts.enforcer,
-            tiers=parts.tiers,
             waits=Waits(),
             events=self._events,
             new_version=self._new_version,
@@ -379,6 +378,7 @@ class Runtime:
             settings=self._parts.settings,
             snapshots=self._parts.snapshots,
             approvals=self._parts.approvals,
+            tiers=self._parts.tiers,
         )
 
     async def _read_again(self, actor: PluginActor) -> Definition:
@@ -457,7 +457,7 @@ class Runtime:
             names = escape_text(", ".join(sorted(changed)), limit=CHANGED_CHARACTERS_MAX)
             logger.info("the plugins folder has changed: %s", names)
             for result in await self._rescan.run(only_hot=True, changed=changed):
-                if result.what not in (RescanWord.UNCHANGED, RescanWord.SKIPPED):
+                if result.what is not RescanWord.UNCHANGED:
                     why = f": {result.reason}" if result.reason else ""
                     logger.info("plugin %s: %s%s", result.plugin, result.what, why)
 

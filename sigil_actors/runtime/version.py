@@ -6,7 +6,7 @@ before is held until somebody approves exactly these files.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -15,8 +15,10 @@ import trio
 
 from sigil_actors.core.approvals import held_for, with_accepted
 from sigil_actors.core.authority import authority_of
-from sigil_actors.errors import PluginHeldError, PluginStartError
+from sigil_actors.core.json_schema import SchemaValidator
+from sigil_actors.errors import PluginHeldError, PluginRefusedError
 from sigil_actors.ports.approval_store import ApprovalStore
+from sigil_actors.ports.tier import Tier
 from sigil_actors.runtime.definition import Definition
 from sigil_actors.runtime.discovery import MANIFEST_NAME, read_manifest
 from sigil_actors.runtime.settings import RuntimeSettings
@@ -45,11 +47,13 @@ class Version:
         settings: RuntimeSettings,
         snapshots: Callable[[], Path],
         approvals: ApprovalStore,
+        tiers: Mapping[str, Tier],
     ) -> None:
         self.definition = definition
         self._settings = settings
         self._snapshots = snapshots
         self._approvals = approvals
+        self._tiers = tiers
         self._stack = AsyncExitStack()
         self._files: VersionFiles | None = None
         self._is_accepted = False
@@ -59,15 +63,49 @@ class Version:
         """Return what `VersionFiles.digest` is or was; empty before `prepare`."""
         return "" if self._files is None else self._files.digest
 
+    def check(self) -> Tier:
+        """Check what needs no files, and return the tier that runs it.
+
+        Raises:
+            PluginRefusedError: it can't run here as it is.
+        """
+        definition = self.definition
+        name, manifest = definition.name, definition.manifest
+        problems = manifest.validate()
+        if problems:
+            raise PluginRefusedError(
+                name, f"has a manifest that isn't sound: {problems[0].render('manifest')}"
+            )
+        word = str(manifest.execution.tier)
+        tier = self._tiers.get(word)
+        if tier is None:
+            has = ", ".join(sorted(self._tiers)) or "none"
+            raise PluginRefusedError(
+                name,
+                f"needs the tier {word!r}, which this runtime doesn't have",
+                remedy=f"It has: {has}",
+            )
+        wrong = SchemaValidator(manifest.config_schema).problems(definition.config)
+        if wrong:
+            raise PluginRefusedError(
+                name,
+                f"has a configuration that doesn't fit its config_schema: {'; '.join(wrong)}",
+                remedy="Mend the plugin's section of the configuration",
+            )
+        return tier
+
     async def prepare(self) -> VersionFiles:
         """Copy its files and check that it may run; the second time, return what is there.
 
         Raises:
+            PluginRefusedError: see `check`.
             PluginStartError: its folder can't be copied, or isn't what its manifest was read from.
             PluginHeldError: it asks for more than the version before, and nobody approved it.
             ApprovalsUnavailableError: what was approved can't be read, so nothing is.
         """
         if self._files is None:
+            # First: nobody is to approve what can't run here anyway.
+            self.check()
             files = await self._copy()
             try:
                 await self._check_held(files)
@@ -137,7 +175,7 @@ class Version:
         except OSError:
             text = b""
         if hashlib.sha256(text).hexdigest() != self.definition.manifest_sha256:
-            raise PluginStartError(
+            raise PluginRefusedError(
                 self.definition.name,
                 "has another manifest than when it was read",
                 remedy="Its folder has changed since; reload it",

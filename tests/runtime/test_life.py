@@ -395,7 +395,8 @@ async def test_why_a_plugin_is_down_comes_with_the_remedy(autojump_clock: MockCl
     async with open_world(one, wait=False) as world:
         with pytest.raises(PluginUnavailableError, match="Mend the plugin's section") as caught:
             await world.runtime.wait_until_running("echo-tool")
-        assert caught.value.reason == "ended"
+        assert caught.value.reason == "quarantined"  # at once: a restart would change nothing
+        assert world.runtime.get("echo-tool").restarts == 0
 
 
 async def test_no_store_no_runtime() -> None:

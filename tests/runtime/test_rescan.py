@@ -141,7 +141,14 @@ async def test_a_plugin_whose_manifest_becomes_bad_goes_on_running(tmp_path: Pat
     write_plugin(tmp_path, "alpha")
     async with open_folder_world(tmp_path) as world:
         break_plugin(tmp_path, "alpha")
-        assert await world.rescan() == {}
+        async with world.runtime.events() as stream:
+            assert await world.rescan() == {"alpha": RescanWord.FAILED}
+            await world.rescan()
+            # Told once, however often it is looked at.
+            await next_event(stream, EventKind.RELOAD_FAILED, "alpha")
+            with trio.move_on_after(0):
+                assert await anext(stream) is None
+        assert "plugin.yaml" in world.runtime.get("alpha").reload_failed
         assert await world.ask("alpha") == "one"
         assert world.runtime.get("alpha").generation == 1
         (problem,) = world.runtime.problems
@@ -170,7 +177,10 @@ async def test_a_bad_neighbour_with_a_longer_name_keeps_no_plugin_that_is_gone(
     async with open_folder_world(tmp_path) as world:
         remove_plugin(tmp_path, "alpha")
         break_plugin(tmp_path, "alpha-two")
-        assert await world.rescan() == {"alpha": RescanWord.REMOVED}
+        assert await world.rescan() == {
+            "alpha": RescanWord.REMOVED,
+            "alpha-two": RescanWord.FAILED,
+        }
         assert await world.ask("alpha-two") == "one"
 
 
@@ -181,7 +191,7 @@ async def test_of_two_folders_with_one_name_neither_is_taken_and_the_running_one
     async with open_folder_world(tmp_path) as world:
         write_plugin(tmp_path, "alpha", "two", folder="copy")
         write_plugin(tmp_path, "alpha", "three")
-        assert await world.rescan() == {}
+        assert await world.rescan() == {"alpha": RescanWord.FAILED}
         assert await world.ask("alpha") == "one"
         assert {problem.plugin for problem in world.runtime.problems} == {"alpha"}
         assert len(world.runtime.problems) == 2
@@ -197,7 +207,7 @@ async def test_a_plugin_that_moved_to_two_folders_goes_on_until_one_of_them_is_g
     async with open_folder_world(tmp_path) as world:
         folder.rename(tmp_path / "left")
         write_plugin(tmp_path, "alpha", "two", folder="right")
-        assert await world.rescan() == {}
+        assert await world.rescan() == {"alpha": RescanWord.FAILED}
         assert await world.ask("alpha") == "one"
         remove_plugin(tmp_path, "left")
         assert await world.rescan() == {"alpha": RescanWord.RELOADED}
@@ -328,7 +338,7 @@ async def test_a_plugins_folder_that_cant_be_read_says_nothing_of_what_runs(
     async with open_folder_world(plugins) as world:
         plugins.rename(tmp_path / "elsewhere")
         plugins.write_text("no folder, which nobody can list")
-        assert await world.rescan() == {}
+        assert await world.rescan() == {"plugins": RescanWord.FAILED}
         assert await world.ask("alpha") == "one"
         (problem,) = world.runtime.problems
         assert problem.file == str(plugins)
@@ -373,7 +383,7 @@ async def test_a_plugin_whose_dependency_is_gone_goes_on_and_is_said_to_miss_it(
     write_plugin(tmp_path, "alpha", lines=['dependencies: {base: ">= 1.0.0"}'])
     async with open_folder_world(tmp_path) as world:
         remove_plugin(tmp_path, "base")
-        assert await world.rescan() == {"base": RescanWord.REMOVED}
+        assert await world.rescan() == {"alpha": RescanWord.FAILED, "base": RescanWord.REMOVED}
         assert await world.ask("alpha") == "one"
         assert [problem.plugin for problem in world.runtime.problems] == ["alpha"]
 

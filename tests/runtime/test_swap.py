@@ -14,10 +14,12 @@ from sigil_actors import (
     AuditFilter,
     HostCall,
     PluginCrashedError,
+    PluginRefusedError,
     PluginStartError,
     PluginState,
     PluginType,
     PluginUnavailableError,
+    ProcessExecution,
     RuntimeSettings,
 )
 from sigil_actors.core.calls import ExecuteRequest, Health, HealthStatus
@@ -424,3 +426,36 @@ async def test_a_new_version_starts_what_ended_by_itself_but_not_what_was_stoppe
         assert await actor.reload(third, only_if_changed=True) == "skipped"
         await world.runtime.start(NAME)
         assert world.runtime.get(NAME).version == "3.0.0"
+
+
+async def test_a_version_that_cant_run_here_is_refused_before_anybody_is_asked(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world(plugins=old()) as world:
+        actor = world.runtime._plugins.get(NAME)
+        process = attrs.evolve(manifest(), execution=ProcessExecution())
+        with pytest.raises(PluginRefusedError, match="needs the tier 'process'"):
+            await actor.reload(attrs.evolve(actor.definition, manifest=process))
+        status = world.runtime.get(NAME)
+        assert status.held is None
+        assert "needs the tier" in status.reload_failed
+        assert status.last_error == ""
+        assert await ask(world) == "old"
+
+
+async def test_a_call_that_is_cut_off_is_told_so(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_world(manifest(graceful_s=3), plugins=old()) as world:
+        async with trio.open_nursery() as nursery:
+
+            async def call() -> None:
+                with pytest.raises(PluginUnavailableError, match="before this call had finished"):
+                    await ask(world, "slow")
+
+            nursery.start_soon(call)
+            await wait_all_tasks_blocked()
+            with caplog.at_level("INFO"):
+                await world.runtime.drain(NAME)
+    assert "1 calls may finish, within 3 s at most" in caplog.text
+    assert "1 calls are cut off" in caplog.text
