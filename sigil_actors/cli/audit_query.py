@@ -132,9 +132,11 @@ async def _show(log: Path, wanted: AuditFilter, output: Output) -> None:
         else:
             entries += page
     if not output.as_json:
-        from sigil_actors.cli.tables import audit_table
+        from sigil_actors.cli.tables import audit_table, has_more
 
         output.show(audit_table(entries, width=output.width))
+        if any(map(has_more, entries)):
+            output.note("hashes and long details are left out; --json has them")
     if count and count == wanted.limit:
         output.note(f"the limit of {count} is reached; --limit or --after-seq shows more")
 

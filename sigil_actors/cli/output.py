@@ -137,7 +137,15 @@ def show_on(shown_on: "Console", renderable: "RenderableType") -> None:
 
     if isinstance(renderable, Table):
         keep_short_columns_whole(renderable, width=shown_on.width)
-    shown_on.print(renderable)
+    if shown_on.is_terminal:
+        shown_on.print(renderable)
+        return
+    # Nothing shows them in a pipe, and they get in the way of whatever reads it.
+    with shown_on.capture() as captured:
+        shown_on.print(renderable)
+    lines = (line.rstrip(" ") for line in captured.get().split("\n"))
+    shown_on.file.write("\n".join(lines))
+    shown_on.file.flush()
 
 
 def note(text: str) -> None:

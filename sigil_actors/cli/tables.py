@@ -89,8 +89,7 @@ def plugins_table(plugins: Iterable[Mapping[str, JsonValue]]) -> Table:
 def audit_table(entries: Sequence[AuditEntry], *, width: int) -> Table:
     """Return a table of entries of the log, in some `width` characters.
 
-    Where that isn't enough for all, actor and details are left out, and of the reasons all but
-    those of denials. `--json` has them whole.
+    Where that isn't enough for all columns, what they hold stands on lines below one another.
     """
     is_narrow = width < NARROW_BELOW
     days = {entry.timestamp.date() for entry in entries}
@@ -98,8 +97,11 @@ def audit_table(entries: Sequence[AuditEntry], *, width: int) -> Table:
     table = new_table(
         "seq",
         f"{days.pop()}, UTC" if is_one_day else "time (UTC)",
-        *("action", "plugin", "capability", "result"),
-        *(() if is_narrow else ("reason", "actor", "details")),
+        *(
+            ("result", "action, plugin, capability; reason, actor, details")
+            if is_narrow
+            else ("action", "plugin", "capability", "result", "reason", "actor", "details")
+        ),
     )
     table.columns[0].justify = "right"
     for column in table.columns[:3]:
@@ -109,24 +111,33 @@ def audit_table(entries: Sequence[AuditEntry], *, width: int) -> Table:
         table.add_row(
             str(entry.seq),
             at if is_one_day else f"{entry.timestamp:%Y-%m-%d} {at}",
-            _cell(entry.action),
-            _cell(entry.plugin),
-            _cell(entry.capability),
-            _narrow_result(entry) if is_narrow else coloured(entry.result),
-            *(() if is_narrow else _rest(entry)),
+            *(_narrow_cells(entry) if is_narrow else _wide_cells(entry)),
         )
     return table
 
 
-def _narrow_result(entry: AuditEntry) -> Text:
-    """Return a result with its reason, where a denial's reason has no column of its own."""
-    result = coloured(entry.result)
-    return result if entry.result != "denied" else result.append(f" ({one_line(entry.reason)})")
+def has_more(entry: AuditEntry) -> bool:
+    """Tell whether a table leaves out some of an entry's details."""
+    return _details(entry) != _spelled(entry.details)
 
 
-def _rest(entry: AuditEntry) -> tuple[Text, Text, Text]:
-    reason = "" if entry.reason == "ok" else entry.reason
-    return _cell(reason), _cell(entry.actor), _cell(_details(entry))
+def _wide_cells(entry: AuditEntry) -> tuple[Text, ...]:
+    return (
+        *(_cell(entry.action), _cell(entry.plugin), _cell(entry.capability)),
+        *(coloured(entry.result), _cell(_reason(entry)), _cell(entry.actor)),
+        _cell(_details(entry)),
+    )
+
+
+def _narrow_cells(entry: AuditEntry) -> tuple[Text, Text]:
+    first = (entry.action, entry.plugin, entry.capability)
+    second = (_reason(entry), entry.actor, _details(entry))
+    lines = ("  ".join(one_line(part) for part in line if part) for line in (first, second))
+    return coloured(entry.result), Text("\n".join(line for line in lines if line))
+
+
+def _reason(entry: AuditEntry) -> str:
+    return "" if entry.reason == "ok" else entry.reason
 
 
 def coloured(word: str) -> Text:
@@ -137,8 +148,12 @@ def coloured(word: str) -> Text:
 def _details(entry: AuditEntry) -> str:
     # A hash says nothing to a person, and would be most of the line.
     shown = {name: value for name, value in entry.details.items() if not name.endswith("sha256")}
-    text = " ".join(f"{name}={_short(value)}" for name, value in shown.items())
+    text = _spelled({name: _short(value) for name, value in shown.items()})
     return text if len(text) <= DETAILS_CHARACTERS_MAX else text[: DETAILS_CHARACTERS_MAX - 1] + "…"
+
+
+def _spelled(details: Mapping[str, JsonValue]) -> str:
+    return " ".join(f"{name}={value}" for name, value in details.items())
 
 
 def _short(value: JsonValue) -> str:

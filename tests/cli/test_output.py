@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from sigil_actors.cli import logs
 from sigil_actors.cli.logs import JsonFormatter, PersonFormatter
 from sigil_actors.cli.output import console, one_line, show_on, terminal_text
-from sigil_actors.cli.tables import audit_table, new_table, plugins_table
+from sigil_actors.cli.tables import audit_table, has_more, new_table, plugins_table
 from sigil_actors.core.audit_entry import AuditEntry
 from tests.cli.command import EXAMPLES, json_lines, on_terminal, sigil
 
@@ -95,15 +96,24 @@ def test_the_audit_table_has_the_day_in_its_heading_where_it_is_one_day() -> Non
     assert "2026-02-01 00:00:00.000" in two_days
 
 
-def test_the_audit_table_leaves_out_hashes_and_where_it_is_narrow_the_details() -> None:
-    wide, narrow = rendered([entry(0, actor="uid:1")], 160), rendered([entry(0)], 80)
-    assert "generation=1" in wide
-    assert "uid:1" in wide
-    assert "sha256" not in wide
-    assert "generation=1" not in narrow
-    denied = rendered([entry(0, result="denied", reason="plugin_allow_missing")], 100)
-    assert "denied (plugin_allow_missing)" in denied
-    assert all(len(line) <= 80 for line in narrow.splitlines())
+def test_the_audit_table_leaves_out_hashes_and_nothing_else_however_narrow_it_is() -> None:
+    denied = entry(0, actor="uid:1", result="denied", reason="plugin_allow_missing")
+    for width in (160, 80):
+        shown = rendered([denied], width)
+        for part in ("outcome", "text-tool", "denied", "plugin_allow_missing", "uid:1"):
+            assert part in shown
+        assert "generation=1" in shown
+        assert "sha256" not in shown
+        assert all(len(line) <= width for line in shown.splitlines())
+    assert has_more(denied)
+    assert not has_more(attrs.evolve(denied, details={"generation": 1}))
+
+
+def test_a_table_in_a_pipe_has_no_blanks_at_the_end_of_its_lines() -> None:
+    stream = io.StringIO()
+    show_on(console(stream), plugins_table([plugin("text-tool", "quarantined"), plugin("a", "b")]))
+    assert stream.getvalue().endswith("degraded\n")
+    assert all(line == line.rstrip() for line in stream.getvalue().splitlines())
 
 
 def plugin(name: str, state: str) -> dict[str, Any]:
