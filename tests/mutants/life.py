@@ -57,8 +57,8 @@ LIFE = (
     Mutant(
         name="gate-not-ended",
         file="runtime/instance_life.py",
-        old='        self.gate.end(PluginUnavailableError(self._definition.name, "stopped"))\n',
-        new="",
+        old="        self._enter(PluginState.STOPPING)\n",
+        new="        self._enter(PluginState.STOPPING)\n        self.gate = Gate()\n",
         why="callers stay in an instance that stops",
     ),
     Mutant(
@@ -138,8 +138,8 @@ LIFE = (
     Mutant(
         name="trial-without-end",
         file="runtime/deployment.py",
-        old="        if isinstance(ended.error, PluginHeldError) or self.is_on_trial:\n",
-        new="        if isinstance(ended.error, PluginHeldError):\n",
+        old=" or self.is_on_trial:\n",
+        new=":\n",
         why="a version that doesn't come up is tried again and again beside the old one",
     ),
     Mutant(

@@ -76,7 +76,7 @@ def drains_wait(runtime: Runtime) -> LivingCheck:
                 lasted_s = trio.current_time() - since.get(key, trio.current_time())
                 if deployment.gate.in_flight and lasted_s < bound_s - 1e-6:
                     wrong = f"{key}: drained {lasted_s:g} s, not {bound_s:g}, with calls in it"
-            elif deployment.state is PluginState.ERROR and deployment.gate.ended_by is None:
+            elif deployment.life.is_final and deployment.gate.ended_by is None:
                 if deployment.gate.in_flight:
                     wrong = f"{key}: has ended, and those in it weren't told"
         return wrong

@@ -167,7 +167,7 @@ def scripts(world: Simulated, name: str) -> dict[str, Script]:
                         reason = await host.check("kv.get", token)
                         world.check(reason is DenyReason.INVALID_REQUEST, f"{reason} for nobody")
                     case 7 | 8 | 9:
-                        await trio.sleep(rng.random() * 3)
+                        await trio.sleep(rng.random() * rng.choice([3, 3, 3, 20]))
                     case _:
                         yield "piece"
         except SigilError as error:
@@ -319,7 +319,7 @@ async def operate(world: Simulated, runtime: Runtime, tier: FakeTier) -> None:
     rng = world.rng
     await trio.sleep(rng.random() * world.spread_s)
     name = world.favourite or rng.choice(NAMES)
-    verb = rng.choice(["start", "start", "stop", "drain", "reload", "take up", "take up"])
+    verb = rng.choice(["start", "start", "stop", "stop", "drain", "reload", "take up", "take up"])
     began = trio.current_time()
     world.orders += 1
     order = world.orders
