@@ -178,7 +178,8 @@ class PluginNotFoundError(PluginError):
         remedy = (
             f"Did you mean {' or '.join(map(repr, self.near))}?"
             if self.near
-            else f"{known} plugins are known; sigil-actors ps, or runtime.list(), names them"
+            else f"{known} plugin{' is' if known == 1 else 's are'} known; "
+            "sigil-actors ps, or runtime.list(), names them"
         )
         super().__init__(plugin, "is not known", remedy=remedy)
 

@@ -30,6 +30,7 @@ from sigil_actors.control.runtime_json import discovery_problem_json, status_jso
 from sigil_actors.control.server import serve_control
 from sigil_actors.control.socket_file import socket_path
 from sigil_actors.core.json_value import JsonObject
+from sigil_actors.core.wording import counted
 from sigil_actors.runtime.runtime import Runtime
 from sigil_actors.runtime.settings import RuntimeSettings
 
@@ -102,7 +103,7 @@ async def _supervise(
                     changes.start_soon(tell_how_to_approve, runtime, named_state)
                 await told.to_end.wait()
                 changes.cancel_scope.cancel()
-            logger.info("draining; a second signal kills")
+            _tell_draining(runtime)
         clients.cancel_scope.deadline = trio.current_time() + LAST_LINES_S
     logger.info("stopped")
     return ExitCode.OK if told.killed_by is None else INTERRUPTED + told.killed_by
@@ -128,6 +129,21 @@ def _tell_discovered(
         output.show(table)
     if not found and not runtime.problems:
         output.note(f"{plugins} holds no plugin; put a folder with a plugin.yaml into it")
+
+
+def _tell_draining(runtime: Runtime) -> None:
+    waiting = [
+        f"{counted(status.in_flight, 'call')} in {status.name}"
+        for status in runtime.list()
+        if status.in_flight
+    ]
+    for_what = (
+        f", waiting for {', '.join(waiting)}, each plugin for at most its manifest's "
+        "lifecycle.graceful_shutdown_timeout"
+        if waiting
+        else ""
+    )
+    logger.info("draining%s; a second signal kills", for_what)
 
 
 def _tell_listening(state: Path, output: Output) -> None:

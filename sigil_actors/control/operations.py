@@ -98,8 +98,11 @@ class RuntimeOperations:
             yield chunks
 
     def about(self) -> JsonObject:
-        """Return what the runtime was started with: where its plugins come from."""
-        return {"plugins": None if self._plugins is None else str(self._plugins)}
+        """Return what the runtime was started with: where its plugins come from, and a bound."""
+        return {
+            "plugins": None if self._plugins is None else str(self._plugins),
+            "stop_grace_s": self._runtime.settings.stop_grace_s,
+        }
 
     def list(self, request: ListRequest) -> JsonObject:
         """Return all plugins or the one that is named, and what was found and can't be used.

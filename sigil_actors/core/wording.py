@@ -1,4 +1,4 @@
-"""How a problem quotes a stranger's word, and guesses which known word was meant."""
+"""How a problem quotes a stranger's word, guesses which known word was meant, counts things."""
 
 import difflib
 import re
@@ -31,6 +31,11 @@ def guess_or_list(word: str, known: Collection[str]) -> str:
     if guess is not None:
         return f"Did you mean {guess!r}?"
     return f"Use one of {', '.join(sorted(known))}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return so many of something in words: `1 call`, `2 calls`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_$-]{1,64}", re.ASCII)

@@ -23,7 +23,9 @@ from tests.cli.command import (
     supervisor,
     wait_until,
 )
-from tests.cli.test_call import CALLS, start
+from tests.cli.test_call import CALLS, slow, start
+
+__all__ = ["slow"]  # a fixture
 
 RUNNING = "plugin text-tool, generation 1: running"
 
@@ -148,6 +150,23 @@ def test_a_plugin_is_stopped_started_drained_and_each_is_on_record(running: Supe
         (entry["actor"], entry["plugin"], entry["result"]) for entry in json_lines(done.stdout)
     ] == [(f"uid:{os.getuid()}", "text-tool", verb) for verb in ("stop", "start", "drain")]
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("verb", ["stop", "drain"])
+def test_a_stop_says_at_once_what_it_waits_for(verb: str, slow: Path, tmp_path: Path) -> None:
+    with supervisor(slow, tmp_path / "state") as running:
+        call = start("call", "endless", "spin", "--state", running.state)
+        assert call.stdout is not None
+        assert call.stdout.readline() == "spinning\n"
+        stopping = start(verb, "endless", "--state", running.state)
+        assert stopping.stderr is not None
+        told = stopping.stderr.readline()
+        assert told.startswith("waiting for 1 call in endless, for at most ")
+        assert "lifecycle.graceful_shutdown_timeout" in told
+        assert ("at most 5 s" in told) == (verb == "stop")
+        for one in (call, stopping):
+            one.kill()
+            one.communicate(timeout=PATIENCE_S)
 
 
 def test_a_reload_turns_to_the_new_version(plugins: Path, running: Supervisor) -> None:
@@ -302,7 +321,7 @@ def test_a_hangup_looks_into_the_folder_and_is_ignored_while_draining(
         assert call.stdout is not None
         assert call.stdout.readline() == "spinning\n"
         running.signal(signal.SIGTERM)
-        running.wait_for_message("draining; a second signal kills")
+        running.wait_for_message("a second signal kills")
         running.signal(signal.SIGHUP)
         running.wait_for_message("SIGHUP is ignored")
         assert running.wait() == 0

@@ -99,6 +99,7 @@ def test_a_supervisor_that_drains_tells_how_it_is_and_does_nothing_new(
         assert call.stdout.readline() == "spinning\n"
         running.signal(signal.SIGTERM)
         running.wait_for_message("endless, generation 1: draining")
+        running.wait_for_message("draining, waiting for 1 call in endless, each")
         listed = sigil("ps", *state)
         assert (listed.returncode, "draining" in listed.stdout) == (0, True), listed.stderr
         assert sigil("ps", "--tree", *state).stdout.startswith("runtime  stopping")

@@ -191,7 +191,10 @@ async def test_the_tree_is_told_as_data_and_as_text(tmp_path: Path) -> None:
 
 async def test_a_supervisor_tells_which_plugins_folder_it_has(tmp_path: Path) -> None:
     async with controlled(tmp_path) as one:
-        assert await one.client.about() == {"plugins": None}
+        assert await one.client.about() == {
+            "plugins": None,
+            "stop_grace_s": RuntimeSettings().stop_grace_s,
+        }
 
 
 async def test_events_are_told_from_the_beginning_of_the_block_to_the_end_of_the_runtime(

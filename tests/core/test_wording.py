@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from sigil_actors.core.wording import (
     SHOWN_MAX,
     below,
+    counted,
     enclosing,
     guess_or_list,
     joined,
@@ -45,3 +46,7 @@ def test_a_path_reads_as_in_code() -> None:
     assert joined("config_schema", "[0].a") == "config_schema[0].a"
     assert list(enclosing("a.b[2].c")) == ["a.b[2].c", "a.b[2]", "a.b", "a"]
     assert list(enclosing("")) == []
+
+
+def test_one_of_something_is_no_plural() -> None:
+    assert [counted(count, "call") for count in (0, 1, 2)] == ["0 calls", "1 call", "2 calls"]
