@@ -238,7 +238,9 @@ class PluginActor:
         self._roles.held = None
         self._roles.reload_failed = ""
 
-    def _deploy(self, definition: Definition, *, on_trial: bool) -> Deployment:
+    def _deploy(
+        self, definition: Definition, *, on_trial: bool, waits_first: bool = False
+    ) -> Deployment:
         deployment = Deployment(
             definition,
             self._services,
@@ -247,6 +249,7 @@ class PluginActor:
             next_generation=self._next_generation,
             jitter=self._jitter,
             on_trial=on_trial,
+            waits_first=waits_first,
         )
         assert self._nursery is not None  # noqa: S101 - orders are obeyed by `run` only
         self._nursery.start_soon(
@@ -273,7 +276,9 @@ class PluginActor:
         self._reloading = waiting
         newest = waiting[-1].message
         assert isinstance(newest, ReloadPlugin)  # noqa: S101 - nothing else is put there
-        self._roles.candidate = self._deploy(newest.definition, on_trial=True)
+        self._roles.candidate = self._deploy(
+            newest.definition, on_trial=True, waits_first=self.is_running
+        )
         self._roles.notify()
 
     @property
@@ -301,6 +306,7 @@ class PluginActor:
                 self._starting.extend(self._reloading)
                 self._reloading = []
                 deployment.go()
+                self._reload_next()
         elif current.is_running and self.definition.manifest.type is not PluginType.CHANNEL:
             deployment.go()
         else:
@@ -343,6 +349,8 @@ class PluginActor:
             before.stop(StopKind.DRAIN, at_call=self._count_call())
         self._announcer.swapped(candidate)
         self._settle_reloading(ReloadResult.RELOADED)
+        # Where one leaves, its end is what the next waits for; where none does, nothing else is.
+        self._reload_next()
 
     def _candidate_failed(self, candidate: Deployment) -> None:
         error = candidate.error
@@ -403,7 +411,7 @@ class PluginActor:
             and not isinstance(error, PluginHeldError)
             and not deployment.is_on_trial
         ):
-            self._roles.last_error = explained(error)[:REASON_CHARACTERS_MAX]
+            self._roles.last_error = explained(error)
         if deployment.restart_at is not None and ended.restart_in_s is not None:
             self._announcer.restarts(deployment, ended.restart_in_s)
         self._roles.notify()

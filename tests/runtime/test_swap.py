@@ -459,3 +459,24 @@ async def test_a_call_that_is_cut_off_is_told_so(
                 await world.runtime.drain(NAME)
     assert "1 calls may finish, within 3 s at most" in caplog.text
     assert "1 calls are cut off" in caplog.text
+
+
+@pytest.mark.parametrize("crash_after_s", [None, 1], ids=["down before", "down meanwhile"])
+async def test_a_second_reload_waits_for_the_first_though_the_old_version_is_gone(
+    autojump_clock: MockClock, crash_after_s: float | None
+) -> None:
+    """Nothing leaves then whose end could be waited for."""
+    one_try = manifest(restart=RestartPolicy(type=RestartType.TEMPORARY))
+    async with open_world(one_try, plugins=old()) as world, trio.open_nursery() as nursery:
+        if crash_after_s is None:
+            world.tier.open_sessions[0].crash("as asked")
+            await trio.sleep(1)
+        first = await reloading(world, nursery)
+        second = await reloading(world, nursery)
+        if crash_after_s is not None:
+            await trio.sleep(crash_after_s)
+            world.tier.open_sessions[0].crash("as asked")
+        with trio.fail_after(20):
+            await first()
+            await second()
+        assert world.runtime.get(NAME).state is PluginState.RUNNING
