@@ -238,9 +238,7 @@ class PluginActor:
         self._roles.held = None
         self._roles.reload_failed = ""
 
-    def _deploy(
-        self, definition: Definition, *, on_trial: bool, waits_first: bool = False
-    ) -> Deployment:
+    def _deploy(self, definition: Definition, *, on_trial: bool) -> Deployment:
         deployment = Deployment(
             definition,
             self._services,
@@ -249,7 +247,6 @@ class PluginActor:
             next_generation=self._next_generation,
             jitter=self._jitter,
             on_trial=on_trial,
-            waits_first=waits_first,
         )
         assert self._nursery is not None  # noqa: S101 - orders are obeyed by `run` only
         self._nursery.start_soon(
@@ -276,9 +273,7 @@ class PluginActor:
         self._reloading = waiting
         newest = waiting[-1].message
         assert isinstance(newest, ReloadPlugin)  # noqa: S101 - nothing else is put there
-        self._roles.candidate = self._deploy(
-            newest.definition, on_trial=True, waits_first=self.is_running
-        )
+        self._roles.candidate = self._deploy(newest.definition, on_trial=True)
         self._roles.notify()
 
     @property
@@ -411,7 +406,7 @@ class PluginActor:
             and not isinstance(error, PluginHeldError)
             and not deployment.is_on_trial
         ):
-            self._roles.last_error = explained(error)
+            self._roles.last_error = explained(error)[:REASON_CHARACTERS_MAX]
         if deployment.restart_at is not None and ended.restart_in_s is not None:
             self._announcer.restarts(deployment, ended.restart_in_s)
         self._roles.notify()
