@@ -16,6 +16,8 @@ from pathlib import Path
 import attrs
 import trio
 
+from sigil_actors.core.wording import counted
+
 ROOT = Path(__file__).resolve().parents[1]
 
 SIMULATIONS = ("tests/actors/test_simulation.py", "tests/runtime/test_simulation.py")
@@ -89,6 +91,8 @@ async def simulate(*, seeds: int, jobs: int, root: Path = ROOT) -> bool:
             nursery.start_soon(work, nursery)
     for portion in failed[:1]:
         tell_failure(portion)
+    if not failed:
+        say(f"OK: {done} of {counted(seeds, 'seed')} held every invariant")
     return not failed
 
 
@@ -117,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         portion = trio.run(lambda: run_portion(ROOT, 1, seed=chosen.seed))
         if portion.passed:
             say(portion.output)
+            say(f"OK: seed {chosen.seed} held every invariant")
         else:
             tell_failure(portion)
         return 0 if portion.passed else 1

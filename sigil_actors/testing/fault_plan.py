@@ -38,6 +38,11 @@ class PluginFault:
     """Which one, from 1; 0 for every one."""
     fault: Fault | Health
 
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Return where it happens; there is one fault at one place."""
+        return (self.plugin, self.what, str(self.number))
+
     def __str__(self) -> str:
         """Say it in words."""
         if isinstance(self.fault, Health):
@@ -55,6 +60,11 @@ class AuditFault:
     number: int
     """Which append or opening, from 1; 0 for every one."""
     seconds: float = 0.0
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Return where it happens. An append that hangs may fail as well."""
+        return (self.what, str(self.number))
 
     def __str__(self) -> str:
         """Say it in words."""
@@ -217,11 +227,12 @@ class FaultPlan:
         )
 
     def describe(self) -> str:
-        """Return it for people, a line for each fault."""
+        """Return it for people, a line for each fault that counts."""
         return "\n".join(map(str, self.faults)) or "no faults"
 
     def _with(self, fault: PluginFault | AuditFault) -> "FaultPlan":
-        return FaultPlan((*self.faults, fault))
+        others = [one for one in self.faults if one.place != fault.place]
+        return FaultPlan((*others, fault))
 
     def _faulty(self, name: str, plugin: FakePlugin) -> FakePlugin:
         starts, calls = dict(plugin.on_start), dict(plugin.on_call)

@@ -5,6 +5,7 @@ the standard library only; the rest is loaded by the fixtures. It works with any
 async tests, or none: no fixture is async.
 """
 
+import argparse
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -32,6 +33,7 @@ SEED_BITS = 48
 MARKER = "sigil_simulation"
 _FIXTURE = "simulate_seeds"
 _PROPERTY = "sigil_seeds"
+_FAILURE = "sigil_failed_seed"
 _FIRST_SEED = pytest.StashKey[int]()
 
 
@@ -85,19 +87,21 @@ def pytest_report_collectionfinish(
     return f"simulations: seeds {seeds[0]} to {seeds[-1]} (--sigil-seeds={len(seeds)})"
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how fast the simulations were."""
-    lines = [
-        f"{report.nodeid}: {value}"
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around pytest's own summary, so that it ends it
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Say how fast the simulations were, and last how to have a failure again."""
+    yield
+    told = [
+        (name, f"{report.nodeid}: {value}" if name == _PROPERTY else str(value))
         for reports in terminalreporter.stats.values()
         for report in reports
         if isinstance(report, pytest.TestReport) and report.when == "teardown"
         for name, value in report.user_properties
-        if name == _PROPERTY
+        if name in {_PROPERTY, _FAILURE}
     ]
-    if lines:
+    if told:
         terminalreporter.section("simulations")
-        for line in lines:
+        for _, line in sorted(told, key=lambda one: one[0] == _FAILURE):
             terminalreporter.write_line(line)
 
 
@@ -110,9 +114,12 @@ def simulate_seeds(request: pytest.FixtureRequest) -> Iterator["SeedRuns"]:
     yield runs
     # Reported from here, so that it is there too when the run was spread over processes.
     speed = runs.count / runs.took_s if runs.took_s else 0.0
+    counted = f"{runs.count} seed{'' if runs.count == 1 else 's'}"
     request.node.user_properties.append(
-        (_PROPERTY, f"{runs.count} seeds in {runs.took_s:.1f} s, {speed:.0f} seeds/s")
+        (_PROPERTY, f"{counted} in {runs.took_s:.1f} s, {speed:.0f} seeds/s")
     )
+    if runs.failure:
+        request.node.user_properties.append((_FAILURE, runs.failure))
 
 
 @pytest.fixture
@@ -179,9 +186,12 @@ def open_fake_runtime(
 
 
 def _at_least_one(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
     return number
 
 

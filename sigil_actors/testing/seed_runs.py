@@ -11,6 +11,9 @@ import attrs
 
 from sigil_actors.testing.simulation import Scenario, simulate
 
+REASON_CHARACTERS_MAX = 300
+"""Of an error's first line: two or three of a terminal; all of it stands with the traceback."""
+
 
 @attrs.define
 class SeedRuns:
@@ -23,6 +26,8 @@ class SeedRuns:
     """How many seeds were run."""
     took_s: float = 0.0
     """How long they took, in real seconds."""
+    failure: str = ""
+    """The reason of the one that failed, and on the next line how to have it again."""
 
     def __call__(self, scenario: Scenario) -> None:
         """Run `scenario` from every seed; the first that fails ends it.
@@ -34,11 +39,21 @@ class SeedRuns:
             try:
                 simulate(seed, scenario)
             except BaseException as error:
-                error.add_note(f"Again: {replay_command(self.test, seed)}")
+                again = f"Again: {replay_command(self.test, seed)}"
+                error.add_note(again)
+                self.failure = f"{_reason(error)}\n{again}"
                 raise
             finally:
                 self.count += 1
                 self.took_s += time.perf_counter() - began
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of an error, of a group the first of what is in it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = str(error).partition("\n")[0][:REASON_CHARACTERS_MAX]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def replay_command(test: str, seed: int) -> str:

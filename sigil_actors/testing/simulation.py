@@ -7,6 +7,7 @@ that thousands of seeds are thousands of interleavings, and each one that fails 
 import hashlib
 import math
 import random
+import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 
@@ -79,7 +80,10 @@ def simulate(seed: int, scenario: Scenario, *, liveness_s: float = LIVENESS_S) -
                 await scenario(random.Random(seed ^ 0x5161))  # noqa: S311 - a simulation
             finally:
                 if stuck:
-                    raise stuck[0]  # whatever came of the cancel, its context, matters less
+                    # Whatever came of the cancel matters less, unless it is an error of its own.
+                    cause = sys.exception()
+                    is_ours = cause is None or _is_cancel(cause)
+                    raise stuck[0] from (None if is_ours else cause)
 
     with _seeded_schedule(seed):
         trio.run(
@@ -88,6 +92,12 @@ def simulate(seed: int, scenario: Scenario, *, liveness_s: float = LIVENESS_S) -
             instruments=[recorder],
         )
     return recorder.trace
+
+
+def _is_cancel(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_cancel, error.exceptions))
+    return isinstance(error, trio.Cancelled)
 
 
 _WATCHDOG = "the simulation's watchdog"

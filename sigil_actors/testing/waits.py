@@ -12,6 +12,9 @@ TASKS_SHOWN_MAX = 60
 _OUTSIDE = ("trio", "contextlib", "sigil_actors.testing", "sigil_actors.actors")
 """Whose frames aren't shown while there are others: everybody waits in there in the end."""
 
+_TRIO = ("trio", "contextlib")
+"""Whose lines tell nobody anything."""
+
 
 def describe_waits(*, besides: Collection[trio.lowlevel.Task] = ()) -> str:
     """Return a line for each task of this run of trio: its name, and where it waits."""
@@ -51,9 +54,16 @@ def _place(task: trio.lowlevel.Task) -> str:
     frames = [(frame, line) for frame, line in task.iter_await_frames()]
     if not frames:
         return "not started"
-    ours = [found for found in frames if not _is_within(_module(found[0]), _OUTSIDE)]
-    frame, line = (ours or frames)[-1]
-    return f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_qualname}"
+    for left_out in (_OUTSIDE, _TRIO):
+        ours = [found for found in frames if not _is_within(_module(found[0]), left_out)]
+        if ours:
+            frame, line = ours[-1]
+            return f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_qualname}"
+    # Such as `nursery.start_soon(event.wait)`: trio's own function is the task, and no line of it
+    # says which event. The one who has the nursery does, or is near it.
+    waits_in = frames[0][0].f_code.co_qualname
+    parent = None if task.parent_nursery is None else task.parent_nursery.parent_task
+    return waits_in if parent is None else f"{waits_in}, in the nursery at {_place(parent)}"
 
 
 def _module(frame: FrameType) -> str:

@@ -104,12 +104,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a program; returns its exit status."""
     parser = argparse.ArgumentParser(description="Run the simulations against mutants.")
     parser.add_argument("--only", help="mutants whose name has this in it")
+    parser.add_argument("--list", action="store_true", help="say their names, and run nothing")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"for each mutant ({SEEDS})")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at a time")
     chosen = parser.parse_args(arguments)
     mutants = [mutant for mutant in MUTANTS if (chosen.only or "") in mutant.name]
     if not mutants:
-        parser.error(f"no mutant's name has {chosen.only!r} in it")
+        names = ", ".join(mutant.name for mutant in MUTANTS)
+        parser.error(f"no mutant's name has {chosen.only!r} in it. There are: {names}")
+    if chosen.list:
+        for mutant in mutants:
+            say(f"{mutant.name:34} {mutant.file:28} with it, {mutant.why}")
+        return 0
     for mutant in mutants:  # before anything is run
         mutant.applied_to((ROOT / "sigil_actors" / mutant.file).read_text(encoding="utf-8"))
     # Seeds that fail by themselves would kill every mutant.

@@ -5,7 +5,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.mutants.__main__ import Result, Verdict, judge, tell
+from tests.mutants.__main__ import Result, Verdict, judge, main, tell
 from tests.mutants.all import MUTANTS
 from tests.mutants.mutant import Mutant, MutantError, copied_checkout
 from tests.simulations import ROOT
@@ -60,6 +60,16 @@ async def test_one_that_does_not_even_load_is_no_kill() -> None:
         why="nothing can be imported",
     )
     assert (await judge(mutant, seeds=1))[0] is Verdict.BROKEN
+
+
+def test_they_are_listed_and_a_name_that_none_has_is_told_which_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--list", "--only", "call-not"]) == 0
+    assert capsys.readouterr().out.startswith("call-not-checked ")
+    with pytest.raises(SystemExit):
+        main(["--only", "nothing-like-it"])
+    assert "call-not-checked, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,17 @@ def test_it_reads_well() -> None:
     assert FaultPlan().describe() == "no faults"
 
 
+def test_of_two_faults_at_one_place_it_says_only_the_one_that_counts() -> None:
+    plan = FaultPlan().never_shut_down("a").never_shut_down("b").slow_shutdown("a", 0.027)
+    plan = plan.fail_call("a", 1).hang_call("a", 1).slow_audit(1).slow_audit(2)
+    assert plan.describe().splitlines() == [
+        "b: every shutdown hangs",
+        "a: every shutdown takes 0.027 s",
+        "a: call 1 hangs",
+        "audit log: every append takes 2 s",
+    ]
+
+
 async def test_its_tier_does_what_it_says(autojump_clock: MockClock) -> None:
     tier = EVERYTHING.tier()
     with pytest.raises(PluginStartError):

@@ -1,6 +1,7 @@
 """A simulation repeats itself, ends, and says where everyone waits when it doesn't."""
 
 import random
+import traceback
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,30 @@ def test_an_error_on_the_way_out_does_not_hide_that_it_was_stuck() -> None:
 
     with pytest.raises(StuckError) as caught:
         simulate(1, scenario)
-    assert isinstance(caught.value.__context__, ValueError)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_one_that_is_stuck_is_no_matter_of_the_cancel_that_ends_it() -> None:
+    async def scenario(_rng: random.Random) -> None:
+        await deadlock()
+
+    with pytest.raises(StuckError) as caught:
+        simulate(1, scenario)
+    assert "Cancelled" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_task_that_is_a_wait_and_nothing_more_is_found_by_its_nursery() -> None:
+    async def scenario(_rng: random.Random) -> None:
+        never = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(never.wait, name="bare")
+
+    with pytest.raises(StuckError) as caught:
+        simulate(1, scenario)
+    [line] = [line for line in str(caught.value).splitlines() if "  bare: " in line]
+    assert "Event.wait, in the nursery at " in line
+    assert "test_simulation.py:" in line
+    assert "_traps.py" not in line
 
 
 async def test_waits_are_described_anywhere_and_bounded(autojump_clock: MockClock) -> None:

@@ -37,7 +37,9 @@ async def test_all_seeds_are_run_and_progress_is_told(
 ) -> None:
     plant(root, PASSING)
     assert await simulate(seeds=25, jobs=2, root=root)
-    assert "25 of 25 seeds" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "25 of 25 seeds" in said
+    assert said.endswith("OK: 25 of 25 seeds held every invariant\n")
 
 
 async def test_the_first_failure_ends_it_and_says_how_to_have_it_again(
