@@ -27,15 +27,19 @@ from sigil_actors.control.runtime_json import (
     held_json,
     status_json,
     tree_json,
+    tree_text,
 )
-from sigil_actors.core.capability import CapabilitySet, check_capability
+from sigil_actors.core.capability import CapabilitySet, check_capability, match_capability
+from sigil_actors.core.explanation import Explanation
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.lifecycle import PluginState
-from sigil_actors.core.policy import CheckRequest
+from sigil_actors.core.policy import CheckRequest, DenyReason
 from sigil_actors.errors import (
     CapabilityDeniedError,
+    InvalidCapabilityError,
     ManifestError,
     PluginHeldError,
+    PluginNotFoundError,
     PluginStartError,
     PluginUnavailableError,
     SigilError,
@@ -45,7 +49,10 @@ from sigil_actors.runtime.discovery import DiscoveryProblem
 from sigil_actors.runtime.events import EventStream
 from sigil_actors.runtime.runtime import Runtime
 from sigil_actors.runtime.session import Session
-from sigil_actors.runtime.status import PluginStatus
+from sigil_actors.runtime.status import HeldVersion, PluginStatus
+
+_ADDS: Final = "capabilities: adds "
+"""How a difference begins that is another capability; see `core.authority`."""
 
 WORKSPACE: Final = "local"
 """The workspace that stands in the log for what an operator does by hand."""
@@ -89,7 +96,7 @@ class RuntimeOperations:
         """Call a tool, once its plugin is up.
 
         Raises:
-            ManifestError: the plugin's manifest was refused.
+            ManifestError: there is no such plugin, since its manifest was refused.
             SigilError: whatever a session's `execute` and its chunks raise.
         """
         session = self._session(request.workspace_allow, request.user_permissions)
@@ -109,7 +116,7 @@ class RuntimeOperations:
 
         Raises:
             PluginNotFoundError: there is none of that name.
-            ManifestError: its manifest was refused.
+            ManifestError: there is none, since its manifest was refused.
         """
         if request.plugin:
             return {"plugins": [status_json(self._check_known(request.plugin))], "problems": []}
@@ -121,22 +128,23 @@ class RuntimeOperations:
     def tree(self) -> JsonObject:
         """Return the supervision tree; `text` is the one for people."""
         tree = self._runtime.tree()
-        return {"tree": tree_json(tree), "text": "\n".join(tree.lines())}
+        return {"tree": tree_json(tree), "text": tree_text(tree, self._runtime.list())}
 
     async def order(self, request: OrderRequest) -> JsonObject:
         """Start, stop, drain or reload a plugin; return its status when that is done.
 
         Raises:
             PluginNotFoundError: there is none of that name.
+            ManifestError: of a start; there is none, since its manifest was refused.
             PluginHeldError: what would be started asks for more than what ran before.
             PluginStartError: it didn't come up.
             AuditUnavailableError: a start or a reload couldn't be recorded, so nothing was done.
         """
         plugin = request.plugin
-        if request.verb is not Verb.RELOAD:
+        if request.verb is Verb.START:
             self._check_known(plugin)
         else:
-            # Its manifest may have been mended since it was refused.
+            # What a folder holds is no matter to a stop; and before a reload it may be mended.
             self._runtime.get(plugin)
         match request.verb:
             case Verb.START:
@@ -181,7 +189,7 @@ class RuntimeOperations:
 
         Raises:
             PluginNotFoundError: there is none of that name.
-            ManifestError: its manifest was refused.
+            ManifestError: there is none, since its manifest was refused.
         """
         with suppress(PluginUnavailableError, PluginStartError):
             await self._wait_until_up(request.plugin)
@@ -214,7 +222,7 @@ class RuntimeOperations:
 
         Raises:
             PluginNotFoundError: there is none of that name.
-            ManifestError: its manifest was refused.
+            ManifestError: there is none, since its manifest was refused.
         """
         if request.plugin:
             self._check_known(request.plugin)
@@ -246,12 +254,14 @@ class RuntimeOperations:
 
         Raises:
             PluginNotFoundError: there is no such plugin.
-            ManifestError: its manifest was refused.
+            ManifestError: there is none, since its manifest was refused.
             InvalidCapabilityError: the capability or a pattern is malformed.
         """
-        self._check_known(request.plugin)
+        status = self._check_known(request.plugin)
         check_capability(request.capability)
-        return explanation_json(self._runtime.explain(check_request(request, self._operator)))
+        told = self._runtime.explain(check_request(request, self._operator))
+        remedy = _remedy_at_hand(told, status)
+        return explanation_json(attrs.evolve(told, remedy=remedy) if remedy else told)
 
     def report(self, error: SigilError) -> ErrorReport:
         """Return what is told of an error; of a denial, also what each set said."""
@@ -272,8 +282,13 @@ class RuntimeOperations:
         )
 
     def _check_known(self, plugin: str) -> PluginStatus:
-        check_not_refused(plugin, self._runtime.problems)
-        return self._runtime.get(plugin)
+        # One that is known goes on as it was, whatever has become of its manifest, or of that of
+        # another plugin in a folder of its name.
+        try:
+            return self._runtime.get(plugin)
+        except PluginNotFoundError:
+            check_not_refused(plugin, self._runtime.problems)
+            raise
 
     async def _wait_until_up(self, plugin: str) -> None:
         status = self._check_known(plugin)
@@ -310,6 +325,32 @@ class _EventsOf:
             missed += event.missed
             if self._plugin in {"", event.plugin}:
                 return event_json(attrs.evolve(event, missed=missed))
+
+
+def _remedy_at_hand(told: Explanation, status: PluginStatus) -> str:
+    """Return what the operator of a runtime can do about a denial; empty where that is nothing."""
+    held, reason = status.held, told.verdict.reason
+    if held is not None:
+        approve = f"sigil-actors approve {status.name}"
+        if reason is DenyReason.PLUGIN_NOT_REGISTERED:
+            return f"Its version {held.version} is held; if it may run: {approve}"
+        asked = _asked_by(held, told.request.capability)
+        if reason is DenyReason.PLUGIN_ALLOW_MISSING and asked is not None:
+            return f"Its version {held.version}, which is held, asks for {asked}: {approve}"
+    elif reason is DenyReason.PLUGIN_NOT_REGISTERED:
+        return f"It is {status.state}; if it may run: sigil-actors start {status.name}"
+    return ""
+
+
+def _asked_by(held: HeldVersion, capability: str) -> str | None:
+    """Return the pattern that a held version adds and that matches; None where there is none."""
+    for line in held.differences:
+        pattern = line.removeprefix(_ADDS)
+        if pattern != line:
+            with suppress(InvalidCapabilityError):
+                if match_capability(pattern, capability):
+                    return pattern
+    return None
 
 
 def check_request(request: ExplainRequest, operator: str) -> CheckRequest:

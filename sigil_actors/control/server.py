@@ -4,6 +4,7 @@ Whatever a client does, it ends its own connection and nothing else.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -46,6 +47,13 @@ logger = logging.getLogger(__name__)
 CLIENTS_MAX = 64
 """At once. A person has one or two; scripts that run side by side some dozens."""
 
+EVENT_STREAMS_MAX = CLIENTS_MAX // 2
+"""At once. They last for as long as somebody looks, and must not keep calls out."""
+
+LASTING_MAX = CLIENTS_MAX - 8
+"""Event streams and calls at once. The rest is for what is over soon: whatever else is going on, an
+operator can look and stop things, and so can the scripts of some others."""
+
 REQUEST_S = 10.0
 """How long a client may take to send its request: it is there before the connection is."""
 
@@ -55,6 +63,9 @@ SEND_S = 30.0
 
 _LOOKS = (AboutRequest, EventsRequest, ExplainRequest, ListRequest, TreeRequest)
 """What asks nothing of any plugin."""
+
+_LASTING = (CallRequest, EventsRequest)
+"""What may take for ever, as its client likes."""
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 
@@ -109,6 +120,7 @@ class _Server:
         self._plugins = plugins
         self._stopping = stopping
         self._clients = 0
+        self._lasting: Counter[type[Request]] = Counter()
 
     async def accept(self, listening: trio.SocketListener, clients: trio.Nursery) -> None:
         """Serve whoever comes, as tasks of `clients`."""
@@ -149,11 +161,31 @@ class _Server:
                     remedy="Start it again once it has ended; sigil-actors ps shows what it waits "
                     "for",
                 )
+            self._check_room(request)
         except SigilError as error:
             last = {ERROR: operations.report(error).to_json()}
             await lines.send(encode(last), within_s=SEND_S)
             return
-        await _while_connected(lines, lambda: _answer(operations, request, lines))
+        # Nothing has been waited for since there was room.
+        if isinstance(request, _LASTING):
+            self._lasting[type(request)] += 1
+        try:
+            await _while_connected(lines, lambda: _answer(operations, request, lines))
+        finally:
+            if isinstance(request, _LASTING):
+                self._lasting[type(request)] -= 1
+
+    def _check_room(self, request: Request) -> None:
+        if isinstance(request, EventsRequest) and self._lasting[EventsRequest] >= EVENT_STREAMS_MAX:
+            raise ControlProtocolError(
+                f"the supervisor serves {EVENT_STREAMS_MAX} event streams already",
+                remedy="End one of the sigil-actors events, or whatever else follows the events",
+            )
+        if isinstance(request, _LASTING) and self._lasting.total() >= LASTING_MAX:
+            raise ControlProtocolError(
+                f"the supervisor serves {LASTING_MAX} calls and event streams already",
+                remedy="Try again later",
+            )
 
 
 async def _while_connected(lines: LineStream, answer: Callable[[], Awaitable[None]]) -> None:

@@ -15,7 +15,10 @@ from sigil_actors.control.client import ControlClient
 from sigil_actors.control.error_report import ReportedError
 from sigil_actors.control.protocol import (
     ApproveRequest,
+    CallRequest,
+    DescribeRequest,
     EventsRequest,
+    ExplainRequest,
     HeldRequest,
     ListRequest,
     OrderRequest,
@@ -33,6 +36,7 @@ from sigil_actors.errors import AuditUnavailableError
 from sigil_actors.runtime.clock import SystemClock
 from sigil_actors.runtime.events import EVENTS_MAX, EventKind, Events
 from tests.control.test_server import ECHO, PATIENCE_S, PLUGINS, controlled
+from tests.runtime.folder_world import break_plugin, open_folder_world, write_plugin
 from tests.runtime.world import open_world
 
 START = OrderRequest(verb=Verb.START, plugin="echo-tool")
@@ -92,6 +96,52 @@ async def test_an_order_for_a_plugin_that_isnt_there_is_refused_and_not_recorded
             await one.client.order(OrderRequest(verb=verb, plugin="echo-tol"))
         assert caught.value.report.kinds[0] == "PluginNotFoundError"
         assert orders_in(list(one.world.store.entries)) == []
+
+
+async def test_a_bad_manifest_is_no_matter_to_a_plugin_that_runs(tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins"
+    write_plugin(plugins, "alpha", "one")
+    async with open_folder_world(plugins) as world, trio.open_nursery() as nursery:
+        await nursery.start(server.serve_control, world.runtime, tmp_path)
+        client = ControlClient(tmp_path)
+        await world.running("alpha")
+        break_plugin(plugins, "alpha")
+        await world.rescan()
+        assert world.runtime.problems
+        async with client.call(CallRequest(plugin="alpha", tool="who", arguments={})) as chunks:
+            assert [chunk async for chunk in chunks] == ["one"]
+        await client.describe(DescribeRequest(plugin="alpha"))
+        await client.explain(ExplainRequest(plugin="alpha", capability="tool.who"))
+        assert (await client.held(HeldRequest(plugin="alpha")))["held"] is None
+        assert (await client.list(ListRequest(plugin="alpha")))["plugins"]
+        for verb, state in [
+            (Verb.START, "running"),
+            (Verb.STOP, "stopped"),
+            (Verb.DRAIN, "stopped"),
+        ]:
+            answer = await client.order(OrderRequest(verb=verb, plugin="alpha"))
+            assert answer["state"] == state
+        with pytest.raises(ReportedError, match="can't be loaded again"):
+            await client.order(OrderRequest(verb=Verb.START, plugin="alpha"))
+        nursery.cancel_scope.cancel()
+
+
+async def test_of_a_plugin_that_was_never_loaded_its_bad_manifest_is_told(tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins"
+    write_plugin(plugins, "alpha", "one")
+    break_plugin(plugins, "alpha")
+    async with open_folder_world(plugins) as world, trio.open_nursery() as nursery:
+        await nursery.start(server.serve_control, world.runtime, tmp_path)
+        client = ControlClient(tmp_path)
+        for verb in Verb:
+            with pytest.raises(ReportedError) as caught:
+                await client.order(OrderRequest(verb=verb, plugin="alpha"))
+            told = "ManifestError" if verb is Verb.START else "PluginNotFoundError"
+            assert caught.value.report.kinds[0] == told
+        with pytest.raises(ReportedError) as caught:
+            await client.list(ListRequest(plugin="alpha"))
+        assert caught.value.report.kinds[0] == "ManifestError"
+        nursery.cancel_scope.cancel()
 
 
 class Breakable(MemoryAuditStore):

@@ -18,8 +18,11 @@ from sigil_actors.control.protocol import (
     CallRequest,
     ControlProtocolError,
     DescribeRequest,
+    EventsRequest,
     ExplainRequest,
     ListRequest,
+    OrderRequest,
+    Verb,
     encode,
     encode_request,
 )
@@ -234,6 +237,49 @@ async def test_too_many_clients_are_told_so_and_later_ones_served(
                 await one.client.list(ListRequest())
         await one.wait_in_flight(0)
         await one.check_that_it_serves()
+
+
+async def test_event_streams_leave_room_for_calls_and_are_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "EVENT_STREAMS_MAX", 2)
+    async with controlled(tmp_path) as one:
+        async with one.client.events(EventsRequest()), one.client.events(EventsRequest()):
+            with pytest.raises(ReportedError, match="serves 2 event streams already"):
+                async with one.client.events(EventsRequest()):
+                    pass
+            await one.check_that_it_serves()
+        while not await can_follow(one.client):
+            pass
+
+
+async def can_follow(client: ControlClient) -> bool:
+    """Tell whether there is room: a stream is let go of once its client has hung up."""
+    try:
+        async with client.events(EventsRequest()):
+            return True
+    except ReportedError:
+        return False
+
+
+async def test_calls_and_event_streams_leave_room_for_looks_and_orders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LASTING_MAX", 2)
+    hanging = attrs.evolve(ECHO, tool="hang")
+    async with controlled(tmp_path) as one:
+        async with one.client.call(hanging) as call, one.client.events(EventsRequest()):
+            assert await anext(call) == "started"
+            with pytest.raises(ReportedError, match="serves 2 calls and event streams already"):
+                async with one.client.call(ECHO) as chunks:
+                    await anext(chunks)
+            await one.client.list(ListRequest())
+            stopping = OrderRequest(verb=Verb.STOP, plugin="echo-tool")
+            assert (await one.client.order(stopping))["state"] == "stopped"
+
+
+def test_the_default_bounds_leave_room() -> None:
+    assert server.EVENT_STREAMS_MAX < server.LASTING_MAX < server.CLIENTS_MAX
 
 
 async def test_another_user_is_sent_away_on_either_side(
