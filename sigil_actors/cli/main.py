@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from cyclopts import App, CycloptsError
-
 from sigil_actors.cli.exit_codes import INTERRUPTED, ExitCode
 
 if TYPE_CHECKING:
+    from cyclopts import App, CycloptsError
+
     from sigil_actors.errors import SigilError
 
 HELP = "Run plugins under supervision, in their bounds, and on the record."
@@ -38,8 +38,10 @@ _COMMANDS = (
 """The module, the command's name, which is its function's as well, and its line of help."""
 
 
-def build_app() -> App:
+def build_app() -> "App":
     """Return the commands; each one's module is loaded when it is run."""
+    from cyclopts import App
+
     app = App(name="sigil-actors", help=HELP, version=_version, result_action="return_value")
     for module, name, text in _COMMANDS:
         app.command(f"sigil_actors.cli.{module}:{name}", name=name, help=text)
@@ -58,6 +60,10 @@ def build_app() -> App:
 
 def main() -> NoReturn:
     """Run the command of this process's arguments, and exit with its code."""
+    if sys.argv[1:2] == ["run"]:
+        # To a supervisor a hangup is an order to look into its folder, which it is about to do
+        # anyhow; until it listens, that would kill it. First of all: loading it takes a while.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _open_standard_streams()
     sys.exit(run(sys.argv[1:]))
 
@@ -82,6 +88,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command; return its exit code."""
     as_json = "--json" in arguments
     try:
+        from cyclopts import CycloptsError
+
         try:
             command, bound, _ = build_app().parse_args(
                 list(arguments), exit_on_error=False, print_error=False
@@ -115,7 +123,7 @@ def _tell(error: Exception, *, as_json: bool) -> int:
     return tell_bug(error) if told is None else tell_error(told, as_json=as_json)
 
 
-def _tell_usage(error: CycloptsError, *, as_json: bool) -> int:
+def _tell_usage(error: "CycloptsError", *, as_json: bool) -> int:
     from sigil_actors.cli.errors import UsageError
     from sigil_actors.cli.failure import tell_error
 

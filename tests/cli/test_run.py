@@ -3,11 +3,14 @@
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from sigil_actors.cli.exit_codes import ExitCode
 from tests.cli.command import (
     EXAMPLES,
     PATIENCE_S,
@@ -50,6 +53,7 @@ def test_people_get_a_table_on_standard_output_and_the_log_beside_it(tmp_path: P
     assert run.returncode == 0, err
     assert f"a plugin is not loaded: {EXAMPLES / 'broken' / 'plugin.yaml'}:2: " in err
     assert "stopped" in err
+    assert f"try: sigil-actors ps --state {tmp_path / 'state'}\n" in err
     assert "Traceback" not in err
 
 
@@ -75,6 +79,38 @@ def test_a_signal_drains_and_the_exit_code_is_0(number: signal.Signals, tmp_path
         assert not running.socket.exists()
         assert not (running.state / "snapshots").exists()
     assert sigil("audit", "verify", "--state", tmp_path / "state").returncode == 0
+
+
+HANGS_UP = """
+import os, signal, sys
+
+class HangsUp:
+    def find_spec(self, name, path=None, target=None):
+        if name == "cyclopts":  # the first that takes a while
+            os.kill(os.getpid(), signal.SIGHUP)
+
+sys.meta_path.insert(0, HangsUp())
+from sigil_actors.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(("run", "--plugins", "missing"), ExitCode.NOT_FOUND), (("ps",), -signal.SIGHUP)],
+)
+def test_a_hangup_kills_no_supervisor_that_has_just_begun_to_start(
+    command: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS_UP, *command],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=PATIENCE_S,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
 
 
 def test_a_drain_finishes_the_accepted_work(tmp_path: Path) -> None:
