@@ -13,7 +13,7 @@ from sigil_actors.core.authority import Widening, widenings
 from sigil_actors.core.json_value import JsonObject, JsonValue
 
 APPROVED_MAX: Final = 16
-"""Approvals kept, the newest: enough to go back and forth between versions while one is mended."""
+"""Approvals kept, the newest, until one of them is accepted: enough for a few that didn't start."""
 
 VERSION_TEXT_MAX: Final = 256
 """Characters of a version; a manifest's is shorter."""
@@ -68,6 +68,9 @@ def with_accepted(
 ) -> PluginApprovals:
     """Return the record after that version has begun to run, narrower or wider than before.
 
+    Forgotten is every approval but that of this snapshot: another one was asked for when something
+    else ran, and a person is to look at it beside what runs now.
+
     Raises:
         ApprovalsFormatError: `snapshot_sha256` is neither empty nor 64 lower-case hex digits, or
             the version is too long.
@@ -79,7 +82,13 @@ def with_accepted(
         accepted=authority,
         accepted_version=_version(version),
         accepted_sha256=snapshot_sha256,
+        approved=tuple(one for one in approvals.approved if one == snapshot_sha256),
     )
+
+
+def without_approvals(approvals: PluginApprovals) -> PluginApprovals:
+    """Return the record after every approval has been taken back; what ran last stays accepted."""
+    return attrs.evolve(approvals, approved=())
 
 
 def with_approved(approvals: PluginApprovals, snapshot_sha256: str) -> PluginApprovals:

@@ -17,6 +17,7 @@ from sigil_actors.core.approvals import (
     held_for,
     with_accepted,
     with_approved,
+    without_approvals,
 )
 from sigil_actors.core.authority import authority_of
 from sigil_actors.core.execution import PluginType, WasmExecution
@@ -72,12 +73,21 @@ def test_what_a_narrower_version_gave_up_is_wider_again_later_unless_it_was_appr
     assert held_for(with_approved(ran_narrow, sha(3)), WIDE, sha(3)) == ()
 
 
-def test_accepting_keeps_what_was_approved() -> None:
-    approved = with_approved(RAN_NARROW, sha(2))
-    accepted = with_accepted(approved, WIDE, "2.0.0", sha(2))
-    assert accepted == PluginApprovals(
+def test_accepting_forgets_every_approval_but_that_of_what_is_accepted() -> None:
+    approved = with_approved(with_approved(RAN_NARROW, sha(2)), sha(3))
+    assert with_accepted(approved, WIDE, "2.0.0", sha(2)) == PluginApprovals(
         accepted=WIDE, accepted_version="2.0.0", accepted_sha256=sha(2), approved=(sha(2),)
     )
+    back = with_accepted(approved, NARROW, "1.0.0", sha(1))
+    assert back == RAN_NARROW
+    assert held_for(back, WIDE, sha(2))
+    assert with_accepted(approved, NARROW, "1.0.0", "").approved == ()
+
+
+def test_what_was_approved_can_be_taken_back() -> None:
+    approved = with_approved(with_approved(RAN_NARROW, sha(2)), sha(3))
+    assert without_approvals(approved) == RAN_NARROW
+    assert without_approvals(NOTHING) == NOTHING
 
 
 def test_the_newest_approvals_are_kept_each_once() -> None:

@@ -10,18 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sigil_actors.core.authority import (
+    SECRET_CHARACTERS_MAX,
+    SECRETS_MAX,
+    UNKNOWN_MAX,
     WHAT_MAX,
     WIDENINGS_MAX,
     Widening,
     authority_of,
     widenings,
 )
+from sigil_actors.core.authority_coverage import COMPARISONS_MAX, PatternCover, beyond
+from sigil_actors.core.authority_rules import ENTRIES_MAX, RULES
 from sigil_actors.core.capability import CapabilitySet
 from sigil_actors.core.execution import (
     ContainerExecution,
     ContainerNetwork,
     Execution,
     FilesystemPolicy,
+    InstanceMode,
     Limits,
     NetworkPolicy,
     PluginType,
@@ -34,6 +40,7 @@ from sigil_actors.core.execution import (
 from sigil_actors.core.json_value import JsonObject, JsonValue
 from sigil_actors.core.manifest import LifecyclePolicy, Manifest, Storage
 from sigil_actors.core.manifest_yaml import parse_manifest
+from sigil_actors.core.restart import RestartPolicy, RestartType
 
 SECRET = "hunter2-in-clear"
 MIB = 1024 * 1024
@@ -111,6 +118,16 @@ def deny(*patterns: str) -> Manifest:
 
 def limit(**fields: Any) -> Manifest:
     return process(limits=attrs.evolve(Limits(), **fields))
+
+
+def restart(**fields: Any) -> Manifest:
+    return a_manifest(lifecycle=LifecyclePolicy(restart=attrs.evolve(RestartPolicy(), **fields)))
+
+
+def secrets(*keys: str) -> Manifest:
+    """Make one whose configuration has the secrets `keys`, and one key that is none."""
+    marked: JsonObject = {key: {"secret": True} for key in keys}
+    return a_manifest(config_schema={"properties": {"plain": {}, **marked}})
 
 
 WIDER: list[tuple[Manifest, Manifest, list[str]]] = [
@@ -257,6 +274,77 @@ WIDER: list[tuple[Manifest, Manifest, list[str]]] = [
     ),
     (container(), container(env={"A": "1"}), ["execution.env: adds the variable A"]),
     (
+        wasm(instance=InstanceMode.SHARED),
+        wasm(instance=InstanceMode.PER_CALL),
+        ["execution.wasm.instance: changes from shared to per-call"],
+    ),
+    (
+        wasm(instance=InstanceMode.PER_CALL),
+        wasm(instance=InstanceMode.SHARED),
+        ["execution.wasm.instance: changes from per-call to shared"],
+    ),
+    (a_manifest(), a_manifest(type=PluginType.CHANNEL), ["type: changes from tool to channel"]),
+    (
+        a_manifest(WasmExecution(start_timeout=60.0)),
+        a_manifest(WasmExecution(start_timeout=61.0)),
+        ["execution.start_timeout: rises from 60.0 to 61.0"],
+    ),
+    (
+        container(start_timeout=1.0),
+        container(start_timeout=1.5),
+        ["execution.start_timeout: rises from 1.0 to 1.5"],
+    ),
+    (
+        a_manifest(ProcessExecution(start_timeout=1.0)),
+        a_manifest(ProcessExecution(start_timeout=2.0)),
+        ["execution.start_timeout: rises from 1.0 to 2.0"],
+    ),
+    (
+        a_manifest(),
+        a_manifest(
+            lifecycle=LifecyclePolicy(graceful_shutdown_timeout=86400.0, health_interval=86400.0)
+        ),
+        [
+            "lifecycle.graceful_shutdown_timeout: rises from 30.0 to 86400.0",
+            "lifecycle.health_interval: rises from 10.0 to 86400.0",
+        ],
+    ),
+    (
+        restart(type=RestartType.TEMPORARY),
+        restart(type=RestartType.TRANSIENT),
+        ["lifecycle.restart.type: changes from temporary to transient"],
+    ),
+    (
+        restart(type=RestartType.TRANSIENT),
+        restart(type=RestartType.PERMANENT),
+        ["lifecycle.restart.type: changes from transient to permanent"],
+    ),
+    (
+        restart(),
+        restart(max_restarts=6, period=59.0, backoff=0.0, backoff_max=1.0),
+        [
+            "lifecycle.restart.backoff: falls from 0.1 to 0.0",
+            "lifecycle.restart.backoff_max: falls from 30.0 to 1.0",
+            "lifecycle.restart.max_restarts: rises from 5 to 6",
+            "lifecycle.restart.period: falls from 60.0 to 59.0",
+        ],
+    ),
+    (
+        secrets("token", "smtp"),
+        secrets("token"),
+        ["config_schema: no longer marks smtp as secret"],
+    ),
+    (
+        a_manifest(config_schema={"secret": True}),
+        secrets("token"),
+        ["config_schema: no longer marks * as secret"],
+    ),
+    (
+        a_manifest(config_schema={"properties": {"a": {"items": {"secret": True}}, "ab": {}}}),
+        secrets("ab"),
+        ["config_schema: no longer marks a[] as secret"],
+    ),
+    (
         registered(rooms=1),
         registered(rooms=0),
         ["execution.options: change, and only their tier knows what they mean"],
@@ -313,6 +401,17 @@ NOT_WIDER: list[tuple[Manifest, Manifest]] = [
     (wasm(fuel=2), wasm(fuel=1)),
     (container(network=ContainerNetwork.HOST), container(network=ContainerNetwork.RESTRICTED)),
     (container(memory_limit=None), container()),
+    (restart(), restart(max_restarts=4, period=61.0, backoff=0.2, backoff_max=31.0)),
+    (restart(), restart(type=RestartType.TEMPORARY)),
+    (a_manifest(WasmExecution(start_timeout=60.0)), a_manifest(WasmExecution(start_timeout=59.0))),
+    (a_manifest(), a_manifest(dependencies={"other": "*"})),
+    (secrets("token"), secrets("token", "smtp")),
+    (secrets("token", "smtp"), a_manifest(config_schema={"secret": True})),
+    (a_manifest(config_schema={"properties": {"a": {"items": {"secret": True}}}}), secrets("a")),
+    (
+        a_manifest(config_schema={"properties": {"a": {"properties": {"b": {"secret": True}}}}}),
+        secrets("a"),
+    ),
     (registered(a=1, b={"c": [1, "x"]}), registered(b={"c": [1, "x"]}, a=1)),
 ]
 
@@ -344,12 +443,8 @@ LEFT_OUT = {
     # the code, which changes with any version
     "name", "version", "license", "engine", "execution.command", "execution.sha256",
     "execution.module", "execution.image",
-    # what it is called for is a capability; what others must run first grants it nothing
-    "type", "config_schema", "dependencies",
-    # how long one instance lives; the guest is no freer in either mode
-    "execution.wasm.instance",
-    # the host's patience
-    "execution.start_timeout", "lifecycle",
+    # grants it nothing
+    "dependencies", "lifecycle.hot_reload",
 }  # fmt: skip
 
 
@@ -357,7 +452,7 @@ def paths_of(value: attrs.AttrsInstance, path: str = "") -> Iterator[str]:
     for field in attrs.fields(type(value)):
         below = f"{path}.{field.name}" if path else field.name
         inner = getattr(value, field.name)
-        if attrs.has(type(inner)) and not isinstance(inner, LifecyclePolicy):
+        if attrs.has(type(inner)):
             yield from paths_of(inner, below)
         else:
             yield below
@@ -406,7 +501,7 @@ def test_an_unknown_key_a_missing_one_and_an_unreadable_one_are_wider(one: Manif
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("format", 2),
+        ("format", 1),
         ("format", True),
         ("capabilities", ["a..b"]),
         ("capabilities", ["a" * 2000]),
@@ -447,16 +542,170 @@ def test_a_container_network_of_an_unknown_word_is_wider() -> None:
 
 
 def test_many_widenings_are_cut_and_said_to_be() -> None:
-    found = widenings(
-        authority_of(allow()), authority_of(allow(*(f"tool.t{n}" for n in range(200))))
-    )
-    assert len(found) == WIDENINGS_MAX + 1
-    assert found[-1].text() == "and there is more"
+    found = texts(allow(), allow(*(f"tool.t{n}" for n in range(200))))
+    assert len(found) == WIDENINGS_MAX
+    assert found[-1] == "capabilities: and 137 more of these"
 
 
 def test_as_many_as_are_listed_are_not_said_to_be_more() -> None:
     new = authority_of(allow(*(f"tool.t{n}" for n in range(WIDENINGS_MAX))))
     assert "more" not in widenings(authority_of(allow()), new)[-1].text()
+
+
+def test_padding_hides_nothing() -> None:
+    padding = [f"kv.get.x{n}" for n in range(66)]
+    old = a_manifest(capabilities=["log.write"])
+    new = a_manifest(
+        WasmExecution(wasm=WasmLimits(memory=64 * 1024 * MIB, timeout=86400.0)),
+        capabilities=[*padding, "*"],
+    )
+    assert texts(old, new) == [
+        "capabilities: adds *",
+        "execution.wasm.memory: rises from 67108864 to 68719476736",
+        "execution.wasm.timeout: rises from 5.0 to 86400.0",
+    ]
+
+
+def test_the_widest_comes_first_and_every_path_is_seen_however_much_another_adds() -> None:
+    many = range(250)
+    new = a_manifest(
+        ProcessExecution(
+            env={f"A{n}": "" for n in many},
+            sandbox=SandboxPolicy(
+                filesystem=FilesystemPolicy(
+                    write_allow=[*(f"/w/{n}" for n in many), "/home"],
+                    read_allow=[*(f"/r/{n}" for n in many), "/etc"],
+                ),
+                network=NetworkPolicy(allow=[*(f"a{n}:1" for n in many), "*.example:443"]),
+                limits=Limits(memory=1 << 40, pids=60_000, open_files=60_000, cpu=64.0),
+            ),
+            start_timeout=86400.0,
+        ),
+        type=PluginType.CHANNEL,
+        capabilities=[*(f"a.b{n}" for n in many), "exec.*"],
+        storage=Storage(kv=True),
+        lifecycle=LifecyclePolicy(
+            graceful_shutdown_timeout=86400.0,
+            health_interval=86400.0,
+            restart=RestartPolicy(max_restarts=1000, period=1.0, backoff=0.0, backoff_max=0.0),
+        ),
+    )
+    denied = [*(f"a.b{n}" for n in many), "exec.*"]
+    hidden = [f"/h/{n}" for n in many]
+    old = attrs.evolve(
+        process(filesystem=FilesystemPolicy(read_deny=hidden)),
+        deny_capabilities=denied,
+        config_schema=secrets(*(f"s{n}" for n in many)).config_schema,
+    )
+    found = widenings(authority_of(old), authority_of(new))
+    assert len(found) <= WIDENINGS_MAX
+    lines: dict[str, list[str]] = {one.path: [] for one in found}
+    for one in found:
+        lines[one.path].append(one.what)
+    assert len(lines) == 21
+    assert [len(one) for one in lines.values()].count(1) == 13
+    for path, what in {
+        "capabilities": "adds exec.*",
+        "deny_capabilities": "no longer denies exec.*",
+        "execution.env": "adds the variable A0",
+        "execution.sandbox.filesystem.write_allow": "adds /home",
+        "execution.sandbox.filesystem.read_allow": "adds /etc",
+        "execution.sandbox.filesystem.read_deny": "no longer hides /h/0",
+        "execution.sandbox.network.allow": "adds *.example:443",
+        "config_schema": "no longer marks s0 as secret",
+    }.items():
+        first, *_, last = lines[path]
+        assert first == what
+        assert last.startswith("and 24")
+        assert last.endswith("more of these")
+
+
+def test_there_is_a_line_for_every_path_that_is_known_and_one_more_for_every_list() -> None:
+    assert len(RULES) + 8 <= WIDENINGS_MAX - UNKNOWN_MAX
+
+
+def test_what_is_unknown_takes_no_place_from_what_is_known() -> None:
+    old = {**authority_of(allow()), **{f"unknown{n}": 1 for n in range(200)}}
+    found = widenings(old, authority_of(allow(*(f"tool.t{n}" for n in range(200)))))
+    assert len(found) == WIDENINGS_MAX
+    assert [one.path for one in found if one.path != "capabilities"] == [
+        *(f"unknown{n}" for n in (0, 1, 10)),
+        "",
+    ]
+    assert found[-1].text() == "and 197 more things that can't be compared"
+    few = {**authority_of(allow()), **{f"unknown{n}": 1 for n in range(UNKNOWN_MAX)}}
+    assert len(widenings(few, authority_of(allow()))) == UNKNOWN_MAX
+
+
+def test_what_another_of_them_covers_is_not_said_besides() -> None:
+    assert texts(write(), write("/a/b", "/a", "/a/*")) == [
+        "execution.sandbox.filesystem.write_allow: adds /a"
+    ]
+    assert texts(reach(), reach("b.a.x:1", "*.a.x:1", "*.x:1", "a.x:2")) == [
+        "execution.sandbox.network.allow: adds *.x:1",
+        "execution.sandbox.network.allow: adds a.x:2",
+    ]
+    assert texts(deny("exec.run", "exec.*"), deny()) == [
+        "deny_capabilities: no longer denies exec.*"
+    ]
+
+
+def test_a_text_that_is_cut_ends_in_an_ellipsis() -> None:
+    (found,) = widenings(authority_of(write()), authority_of(write("/" + "a" * 1000)))
+    assert len(found.what) == WHAT_MAX
+    assert found.text().endswith("a…")
+    whole = "/" + "a" * (WHAT_MAX - len("adds /"))
+    (found,) = widenings(authority_of(write()), authority_of(write(whole)))
+    assert found.what == f"adds {whole}"
+
+
+def test_more_secrets_than_are_recorded_one_by_one_are_compared_as_a_whole() -> None:
+    many = secrets(*(f"s{n}" for n in range(SECRETS_MAX + 1)))
+    long = secrets("s" * SECRET_CHARACTERS_MAX + "s")
+    assert texts(many, many) == texts(long, long) == []
+    said = ["config_schema: marks other keys as secret, and too many to compare"]
+    assert texts(many, long) == texts(many, secrets("s1")) == texts(secrets("s1"), many) == said
+    assert len(json.dumps(authority_of(long))) < 2000
+
+
+def test_a_list_that_is_longer_than_any_manifests_is_wider() -> None:
+    good = authority_of(process())
+    long_ones: JsonObject = {
+        "capabilities": ["a"] * (ENTRIES_MAX + 1),
+        "execution.env": {f"A{n}": "" for n in range(ENTRIES_MAX + 1)},
+    }
+    for path, value in long_ones.items():
+        long: JsonObject = {**good, path: value}
+        assert [one.text() for one in widenings(long, long)] == [f"{path}: can't be compared"]
+
+
+class CountingCover(PatternCover):
+    """Counts what takes time."""
+
+    compared = 0
+
+    def _compare(self, pattern: CapabilitySet, entry: str) -> bool:
+        self.compared += 1
+        return super()._compare(pattern, entry)
+
+
+def test_patterns_that_are_made_to_be_compared_are_wider_after_so_many() -> None:
+    """Towards the safe side: also what is covered in the end."""
+    held = [f"*a{n:03}*" for n in range(256)]
+    wanted = [f"*a{n:03}b*" for n in range(256)]
+    found = list(beyond(PatternCover(), held, wanted))
+    assert 0 < len(found) < 256
+    assert set(found) <= set(wanted)
+    assert COMPARISONS_MAX < 256 * 256
+    assert texts(allow(*held), allow(*reversed(held))) == []
+
+
+def test_patterns_of_an_honest_manifest_are_hardly_compared() -> None:
+    cover = CountingCover()
+    held = [f"tool.t{n}.*" for n in range(256)]
+    wanted = [f"tool.t{n}.run" for n in range(256)]
+    assert list(beyond(cover, held, wanted)) == []
+    assert cover.compared == 256
 
 
 def test_a_strangers_words_are_bounded_and_shown_escaped() -> None:
@@ -502,6 +751,18 @@ def test_what_a_version_that_isnt_wider_may_do_the_old_one_might_too(
             assert may(before, capability)
 
 
+@given(held=st.lists(patterns, max_size=4), wanted=st.lists(patterns, max_size=6))
+def test_what_is_added_is_all_that_isnt_covered_and_no_part_of_it_twice(
+    held: list[str], wanted: list[str]
+) -> None:
+    found = list(beyond(PatternCover(), held, wanted))
+    assert set(found) <= set(wanted)
+    after = CapabilitySet(*held, *found)
+    assert all(after.covers(pattern) for pattern in wanted)
+    for index, pattern in enumerate(found):
+        assert not CapabilitySet(*held, *found[:index], *found[index + 1 :]).covers(pattern)
+
+
 def may(manifest: Manifest, capability: str) -> bool:
     return capability in CapabilitySet(*manifest.capabilities) and capability not in CapabilitySet(
         *manifest.deny_capabilities
@@ -541,6 +802,17 @@ manifests = st.builds(
     capabilities=pattern_lists,
     deny_capabilities=pattern_lists,
     storage=st.builds(Storage, kv=st.booleans()),
+    type=st.sampled_from(PluginType),
+    lifecycle=st.builds(
+        LifecyclePolicy,
+        graceful_shutdown_timeout=st.floats(0, 3),
+        restart=st.builds(
+            RestartPolicy, type=st.sampled_from(RestartType), max_restarts=st.integers(0, 3)
+        ),
+    ),
+    config_schema=st.lists(st.sampled_from("abc"), max_size=2).map(
+        lambda keys: secrets(*keys).config_schema
+    ),
 )
 
 
