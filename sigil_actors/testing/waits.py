@@ -1,5 +1,6 @@
 """Where everyone waits: a line for each task, with the place in the code that it can't get past."""
 
+import sys
 from collections.abc import Collection, Iterator
 from types import FrameType
 
@@ -24,6 +25,16 @@ def describe_waits(*, besides: Collection[trio.lowlevel.Task] = ()) -> str:
     if len(lines) > len(shown):
         shown.append(f"  and {len(lines) - len(shown)} more")
     return "\n".join(shown)
+
+
+def describe_here() -> str:
+    """Return the line of code that is being run, as `describe_waits` shows it."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the one way to the frames
+    while frame is not None and _is_within(_module(frame), _OUTSIDE):
+        frame = frame.f_back
+    if frame is None:
+        return "trio"
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
 
 
 def lift_shields(*, besides: Collection[trio.lowlevel.Task] = ()) -> None:

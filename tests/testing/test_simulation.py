@@ -1,14 +1,17 @@
 """A simulation repeats itself, ends, and says where everyone waits when it doesn't."""
 
 import random
+import re
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from sigil_actors.testing import StuckError, Trace, describe_waits, simulate
+from sigil_actors import MemoryAuditStore, SqliteAuditStore, open_runtime
+from sigil_actors.testing import Scenario, StuckError, Trace, describe_waits, simulate
 
 
 async def racing(rng: random.Random) -> None:
@@ -90,6 +93,121 @@ def test_one_that_is_busy_for_ever_is_stuck_too_and_no_deadlock() -> None:
 
     with pytest.raises(StuckError, match="not done after 500 virtual seconds"):
         simulate(1, scenario, liveness_s=500)
+
+
+async def livelock(_rng: random.Random) -> None:
+    there, back = trio.open_memory_channel[int](0), trio.open_memory_channel[int](0)
+
+    async def hand_on(
+        taking: trio.MemoryReceiveChannel[int], giving: trio.MemorySendChannel[int]
+    ) -> None:
+        async for one in taking:
+            await giving.send(one)
+
+    await trio.sleep(7)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep, 1000, name="a sleeper")
+        nursery.start_soon(hand_on, there[1], back[0], name="ping")
+        nursery.start_soon(hand_on, back[1], there[0], name="pong")
+        await there[0].send(1)
+
+
+def test_a_livelock_names_who_is_busy() -> None:
+    with pytest.raises(StuckError) as caught:
+        simulate(1, livelock, steps_per_instant_max=20_000)
+    what, *waits = str(caught.value).splitlines()
+    assert "a livelock: time stands still at 7 s" in what
+    busy = re.findall(r"(\w+) \((\d+) of the last (\d+)\)", what)
+    assert [name for name, *_ in busy] in (["ping", "pong"], ["pong", "ping"])
+    assert sum(int(count) for _, count, _ in busy) == int(busy[0][2])
+    assert any("a sleeper" in line for line in waits)
+
+
+def test_who_is_busy_while_time_goes_on_is_no_livelock() -> None:
+    async def scenario(_rng: random.Random) -> None:
+        for _ in range(2000):
+            await trio.sleep(0.001)
+            await trio.lowlevel.checkpoint()
+
+    assert simulate(1, scenario, steps_per_instant_max=100).steps > 4000
+
+
+async def spin(_rng: random.Random) -> None:
+    while True:
+        await trio.lowlevel.checkpoint()
+
+
+async def spin_shielded(_rng: random.Random) -> None:
+    while True:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+
+async def swallow(_rng: random.Random) -> None:
+    while True:
+        with suppress(trio.Cancelled):
+            await trio.sleep(1)
+
+
+async def shield_again(_rng: random.Random) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "what"),
+    [
+        (spin, "a livelock"),
+        (spin_shielded, "a livelock"),
+        (swallow, "not done after"),
+        (shield_again, "a deadlock"),
+    ],
+)
+def test_whatever_it_does_about_a_cancel_it_ends(
+    scenario: Scenario, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(StuckError, match=what):
+        simulate(1, scenario, liveness_s=500, steps_per_instant_max=2000)
+    assert not caplog.records
+    assert simulate(3, racing) == simulate(3, racing)  # nothing is left of it
+
+
+def test_what_runs_in_a_thread_is_refused_with_what_to_do_whoever_swallows_it() -> None:
+    ran: list[str] = []
+
+    async def scenario(_rng: random.Random) -> None:
+        with suppress(Exception):
+            await trio.to_thread.run_sync(ran.append, "in a thread")
+
+    with pytest.raises(StuckError) as caught:
+        simulate(1, scenario)
+    text = str(caught.value)
+    assert "virtual time doesn't wait for threads" in text
+    assert re.search(r"test_simulation.py:\d+ in test_what_runs\w+.<locals>.scenario\. ", text)
+    assert "MemoryAuditStore" in text
+    assert ran == []
+    trio.run(trio.to_thread.run_sync, ran.append, "afterwards")
+    assert ran == ["afterwards"]
+
+
+def test_a_runtime_over_a_folder_and_a_file_says_that_it_needs_threads(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+
+    async def folder(_rng: random.Random) -> None:
+        async with open_runtime(
+            tmp_path / "plugins", audit_store=MemoryAuditStore(), state_dir=tmp_path / "state"
+        ):
+            pass
+
+    async def file(_rng: random.Random) -> None:
+        async with SqliteAuditStore(tmp_path / "audit"):
+            pass
+
+    for scenario in (folder, file):
+        with pytest.raises(StuckError, match="virtual time doesn't wait for threads"):
+            simulate(1, scenario)
 
 
 def test_a_wait_behind_a_shield_ends_too() -> None:
