@@ -17,7 +17,11 @@ _STATES = frozenset(PluginState)
 
 
 def check_log(
-    entries: Sequence[AuditEntry], *, calls: Sequence[FakeCall] = (), ended: bool = True
+    entries: Sequence[AuditEntry],
+    *,
+    calls: Sequence[FakeCall] = (),
+    ended: bool = True,
+    retold: bool | None = None,
 ) -> None:
     """Hold a whole log against all invariants below.
 
@@ -25,24 +29,32 @@ def check_log(
         entries: All of them, in order.
         calls: What reached the plugins: `FakeTier.calls`.
         ended: Whether the runtime has been left, so that no instance lives any more.
+        retold: Whether the store may have stored entries and failed all the same, so that some were
+            told again; they are the same to the microsecond, and count once. Where the clock stands
+            still, steps that were taken twice are that too: then, unless this says otherwise,
+            everything counts.
 
     Raises:
         InvariantError: with every problem.
     """
-    problems = log_problems(entries, calls=calls, ended=ended)
+    problems = log_problems(entries, calls=calls, ended=ended, retold=retold)
     if problems:
         raise InvariantError(problems)
 
 
 def log_problems(
-    entries: Sequence[AuditEntry], *, calls: Sequence[FakeCall] = (), ended: bool = True
+    entries: Sequence[AuditEntry],
+    *,
+    calls: Sequence[FakeCall] = (),
+    ended: bool = True,
+    retold: bool | None = None,
 ) -> list[str]:
     """Return what is wrong with a whole log; see `check_log`."""
     return [
         *chain_problems(entries),
         *call_problems(entries, calls),
-        *outcome_problems(entries),
-        *lifecycle_problems(entries, ended=ended),
+        *outcome_problems(entries, retold=retold),
+        *lifecycle_problems(entries, ended=ended, retold=retold),
     ]
 
 
@@ -62,27 +74,31 @@ def chain_problems(entries: Sequence[AuditEntry]) -> list[str]:
 
 
 def call_problems(entries: Iterable[AuditEntry], calls: Iterable[FakeCall]) -> list[str]:
-    """Return which plugins were reached by more calls than were allowed and recorded."""
+    """Return which plugins were reached by more calls than were allowed and recorded.
+
+    Counted in the whole log, by plugin and capability: neither the order nor whose call it was is
+    looked at. That each was recorded before it ran is what `calls_recorded_first` checks meanwhile.
+    """
     allowed = Counter(
         (entry.plugin, entry.capability) for entry in entries if _is_allowed_check(entry)
     )
     reached = Counter((call.plugin, tool_capability(call.request.tool_name)) for call in calls)
     return [
-        f"{plugin}: {count} calls for {capability}, {allowed[plugin, capability]} allowed before"
+        f"{plugin}: {count} calls for {capability}, {allowed[plugin, capability]} allowed"
         for (plugin, capability), count in reached.items()
         if count > allowed[plugin, capability]
     ]
 
 
-def outcome_problems(entries: Iterable[AuditEntry]) -> list[str]:
+def outcome_problems(entries: Iterable[AuditEntry], *, retold: bool | None = None) -> list[str]:
     """Return which outcomes have no allowed check of their own before them.
 
     An outcome that was recorded twice, since nobody knew whether the first time had worked, counts
-    once.
+    once; see `check_log` for `retold`.
     """
     problems: list[str] = []
     open_checks: Counter[tuple[str, str, str]] = Counter()
-    for entry in _told_once(entries):
+    for entry in _told_once(entries, retold=retold):
         call = (entry.plugin, entry.capability, entry.session_id)
         if _is_allowed_check(entry):
             open_checks[call] += 1
@@ -93,16 +109,18 @@ def outcome_problems(entries: Iterable[AuditEntry]) -> list[str]:
     return problems
 
 
-def lifecycle_problems(entries: Iterable[AuditEntry], *, ended: bool) -> list[str]:
+def lifecycle_problems(
+    entries: Iterable[AuditEntry], *, ended: bool, retold: bool | None = None
+) -> list[str]:
     """Return which steps of which generations aren't in the lifecycle table.
 
     A generation also has to be registered before it runs, and with `ended`, every one must have
-    come to its end.
+    come to its end. For `retold` see `check_log`.
     """
     problems: list[str] = []
     states: dict[tuple[str, object], PluginState] = {}
     registered: set[tuple[str, object]] = set()
-    for entry in _told_once(entries):
+    for entry in _told_once(entries, retold=retold):
         instance = (entry.plugin, entry.details.get("generation"))
         if entry.action == "plugin_registered":
             registered.add(instance)
@@ -131,25 +149,21 @@ def _named(instance: tuple[str, object]) -> str:
     return f"{instance[0]}, generation {instance[1]},"
 
 
-def _told_once(entries: Iterable[AuditEntry]) -> Iterable[AuditEntry]:
-    """Yield the entries without those that were told again after a failure.
+def _told_once(entries: Iterable[AuditEntry], *, retold: bool | None) -> list[AuditEntry]:
+    """Return the entries without those that were told again after a failure.
 
     Those are the very same but for their place. Checks aren't told again: who asked got an error.
     """
-    seen: set[tuple[object, ...]] = set()
-    for entry in entries:
-        if entry.action == "capability_check":
-            yield entry
-            continue
-        key = (
-            entry.action,
-            entry.timestamp,
-            entry.plugin,
-            entry.session_id,
-            entry.capability,
-            entry.result,
-            entry.details.get("generation"),
-        )
-        if key not in seen:
-            seen.add(key)
-            yield entry
+    told = list(entries)
+    if retold is None:
+        retold = len({entry.timestamp for entry in told}) > 1
+    if not retold:
+        return told
+    kept: list[AuditEntry] = []
+    seen: set[AuditEntry] = set()
+    for entry in told:
+        anywhere = entry.stored_as(0, b"")
+        if entry.action == "capability_check" or anywhere not in seen:
+            seen.add(anywhere)
+            kept.append(entry)
+    return kept

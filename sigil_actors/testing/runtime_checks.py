@@ -27,6 +27,9 @@ def calls_recorded_first(tier: FakeTier, entries: Callable[[], Sequence[AuditEnt
     """Check that no call reaches a plugin without an allowed entry that is stored already.
 
     `entries` returns what is stored so far: `lambda: store.entries` of a `MemoryAuditStore`.
+
+    Counted by plugin and capability: a call that runs on the entry of another, which is still to
+    reach the plugin, isn't found. What reaches a plugin carries a token, and not who called.
     """
     allowed: Counter[tuple[str, str]] = Counter()
     reached: Counter[tuple[str, str]] = Counter()
