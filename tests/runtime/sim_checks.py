@@ -5,7 +5,7 @@ Those that return a `LivingCheck` are for `living`, which is for `after_every_st
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 import trio
@@ -186,6 +186,31 @@ def health_counts(tier: FakeTier) -> LivingCheck:
             ended = deployment.state is PluginState.ERROR
             if ended and is_silent and known.unanswered < 3:
                 return f"{key_of(deployment)}: ended for {known.unanswered} answers that it owed"
+        return None
+
+    return check
+
+
+def no_circles(runtime: Runtime) -> Check:
+    """Check that no call waits for a turn that comes only after its own end."""
+    record = runtime._services.waits._by_chain
+
+    def follow(chain: Chain, seen: set[Chain]) -> Iterator[Chain]:
+        """Yield the calls that have to end before `chain` can go on."""
+        for waiter, turns in record.items():
+            # One whose turn has come only has to wake.
+            is_waiting = waiter not in seen and waiter not in turns.holders
+            if not is_waiting or not chain.is_part_of(waiter):
+                continue
+            seen.add(waiter)
+            for holder in turns.holders:
+                yield holder
+                yield from follow(holder, seen)
+
+    def check() -> str | None:
+        for chain in record if len(record) > 1 else ():
+            if any(holder.is_part_of(chain) for holder in follow(chain, set())):
+                return f"a call through {chain.plugins} waits for itself"
         return None
 
     return check

@@ -67,6 +67,7 @@ from tests.runtime.sim_checks import (
     health_counts,
     living,
     needs_came_first,
+    no_circles,
     orders_are_heard,
     registration_problems,
     sequence_problems,
@@ -114,6 +115,10 @@ class Simulated:
     audit_fails: bool
     spread_s: float
     """Over how long callers and operators come: all at once, or one after another."""
+    step_s: float = 3.0
+    """How long a step of a call takes at most."""
+    crossed: bool = False
+    """Whether plugins call each other a lot, each taking one call at a time."""
     favourite: str | None = None
     """Whom operators and half of the callers meet at; nobody where it is None."""
     violations: list[str] = attrs.field(factory=list)
@@ -160,6 +165,8 @@ def scripts(world: Simulated, name: str) -> dict[str, Script]:
                         await trio.sleep_forever()
                     case 3 | 4:
                         yield (await host.call("chain.next", b"", request.session_id)).decode()
+                    case 10 | 11 | 12 if world.crossed:
+                        yield (await host.call("chain.next", b"", request.session_id)).decode()
                     case 5:
                         await host.check("kv.get", request.session_id)
                     case 6:
@@ -167,7 +174,7 @@ def scripts(world: Simulated, name: str) -> dict[str, Script]:
                         reason = await host.check("kv.get", token)
                         world.check(reason is DenyReason.INVALID_REQUEST, f"{reason} for nobody")
                     case 7 | 8 | 9:
-                        await trio.sleep(rng.random() * rng.choice([3, 3, 3, 20]))
+                        await trio.sleep(rng.random() * world.step_s)
                     case _:
                         yield "piece"
         except SigilError as error:
@@ -234,7 +241,7 @@ def chosen_plugin(world: Simulated, name: str, *, too_slow: bool) -> FakePlugin:
             pass
     return FakePlugin(
         tools=scripts(world, name),
-        calls_at_once=rng.choice([1, 1, 2, None]),
+        calls_at_once=1 if world.crossed else rng.choice([1, 1, 2, None]),
         start_s=3 if too_slow else rng.choice([0, 0.5, 1.5]),
         on_start={} if rng.random() < 0.5 else on_start,
         failing_starts=rng.choice([0, 0, 0, 1, 9]),
@@ -244,9 +251,16 @@ def chosen_plugin(world: Simulated, name: str, *, too_slow: bool) -> FakePlugin:
     )
 
 
+async def call_some(world: Simulated, runtime: Runtime) -> None:
+    rng = world.rng
+    await trio.sleep(rng.random() * world.spread_s * rng.choice([1, 1, 4]))
+    for _ in range(rng.randint(1, 4)):
+        await call(world, runtime)
+        await trio.sleep(rng.random())
+
+
 async def call(world: Simulated, runtime: Runtime) -> None:
     rng = world.rng
-    await trio.sleep(rng.random() * world.spread_s)
     name = rng.choice([world.favourite or rng.choice(NAMES), rng.choice(NAMES)])
     session = alice(runtime)
     world.begun += 1
@@ -278,7 +292,7 @@ async def call(world: Simulated, runtime: Runtime) -> None:
     finally:
         waited_s = trio.current_time() - began
         world.check(
-            refused_as != "reloading" or waited_s >= runtime.settings.swap_wait_s,
+            refused_as != "reloading" or waited_s > runtime.settings.swap_wait_s - 1e-6,
             f"a call of {name} waited {waited_s:g} s for a swap",
         )
         world.find(door.problem(f"a call of {name}", refused_as))
@@ -317,7 +331,7 @@ def check_host_calls(world: Simulated, entries: Sequence[AuditEntry]) -> None:
 
 async def operate(world: Simulated, runtime: Runtime, tier: FakeTier) -> None:
     rng = world.rng
-    await trio.sleep(rng.random() * world.spread_s)
+    await trio.sleep(rng.random() * world.spread_s * rng.choice([1, 1, 4]))
     name = world.favourite or rng.choice(NAMES)
     verb = rng.choice(["start", "start", "stop", "stop", "drain", "reload", "take up", "take up"])
     began = trio.current_time()
@@ -391,14 +405,23 @@ def order_problems(world: Simulated, runtime: Runtime) -> list[str]:
 
 
 async def follow(world: Simulated, runtime: Runtime) -> None:
-    """Read along, losing patience at times, which must lose nothing."""
-    async with runtime.events() as stream:
+    """Read along, losing patience at times, most of all when something happens; none is lost."""
+    scope = trio.CancelScope()
+
+    async def disturb() -> None:
         while True:
-            with trio.move_on_after(world.rng.choice([0, 1, math.inf])):
-                try:
+            await runtime._plugins.get(world.favourite or NAMES[0]).wait_changed()
+            if world.rng.random() < 0.3:
+                scope.cancel()
+
+    async with runtime.events() as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(disturb)
+        with suppress(StopAsyncIteration):
+            while True:
+                scope = trio.move_on_after(world.rng.choice([0, 1, math.inf]))
+                with scope:
                     world.events.append(await anext(stream))
-                except StopAsyncIteration:
-                    return
+        nursery.cancel_scope.cancel()
 
 
 async def live(
@@ -412,11 +435,11 @@ async def live(
     with trio.move_on_after(math.inf if world.patient else rng.choice([5, 25, 200])):
         async with trio.open_nursery() as nursery:
             for _ in range(rng.randrange(5, 25)):
-                nursery.start_soon(call, world, runtime)
-            for _ in range(rng.randrange(6)):
+                nursery.start_soon(call_some, world, runtime)
+            for _ in range(rng.randrange(8)):
                 nursery.start_soon(operate, world, runtime, tier)
     world.violations += lease_problems(runtime)
-    await trio.sleep(200)  # quiet, longer than anything falls ill by itself
+    await trio.sleep(150)  # quiet, longer than anything falls ill by itself
     # One that never comes up in time crashes too seldom for its intensity.
     # So what depends on it may wait for ever.
     slow = list(with_dependants(runtime, [name for name, is_slow in too_slow.items() if is_slow]))
@@ -434,7 +457,9 @@ async def scenario(rng: random.Random) -> None:
         patient=rng.random() < 0.4,
         audit_fails=rng.random() < 0.5,
         spread_s=rng.choice([0.5, 2, 20]),
+        step_s=rng.choice([3, 3, 20]),
         favourite=rng.choice([None, *NAMES]),
+        crossed=rng.random() < 0.2,
     )
     too_slow = {name: rng.random() < 0.1 and not world.patient for name in NAMES}
     tier = FakeTier({name: chosen_plugin(world, name, too_slow=too_slow[name]) for name in NAMES})
@@ -492,6 +517,7 @@ async def scenario(rng: random.Random) -> None:
                         states_in_order(runtime),
                         one_serves_each(runtime, tier),
                         ends_are_prompt(runtime, tier),
+                        no_circles(runtime),
                         living(
                             runtime,
                             drains_wait(runtime),
