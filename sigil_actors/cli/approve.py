@@ -91,8 +91,9 @@ async def _held(
     held = answer["held"]
     if not isinstance(held, dict):
         raise NothingHeldError(
-            f"no version of plugin {plugin!r} is held: it is {answer['state']}",
-            remedy=f"If its folder has changed, sigil-actors reload {plugin} looks at it again",
+            f"there is nothing to approve: plugin {plugin!r} is {answer['state']}, and no version "
+            "of it is held",
+            remedy=f"Where its folder has changed, sigil-actors reload {plugin} takes that up",
         )
     if snapshot not in {None, held["snapshot_sha256"]}:
         raise InvalidInputError(

@@ -2,6 +2,7 @@
 
 import json as json_text
 import logging
+from collections.abc import Sequence
 
 import trio
 
@@ -31,7 +32,9 @@ def describe(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Show the tools of a plugin, with the schema of their arguments.
+    """Show the tools of a plugin: what each takes, and a call to begin with.
+
+    The schemas themselves are shown with --json.
 
     Asks the supervisor that runs with this state folder; where none runs, the plugin is started for
     it, as `call` does.
@@ -47,19 +50,36 @@ def describe(
         if output.as_json:
             output.document(answer)
         else:
-            _show(answer, output)
+            given = {"--plugins": plugins, "--state": state, "--config": config}
+            options = [
+                word
+                for name, path in given.items()
+                if path is not None
+                for word in (name, str(path))
+            ]
+            _show(plugin, answer, options, output)
         return ExitCode.OK
 
     return trio.run(run_until_signal, carry_out)
 
 
-def _show(answer: JsonObject, output: Output) -> None:
+def _show(plugin: str, answer: JsonObject, options: Sequence[str], output: Output) -> None:
+    from sigil_actors.cli.tool_text import arguments_table, is_tabular, sample_call
+
     tools = answer.get("tools")
     if not isinstance(tools, list) or not tools:
         output.note("the plugin has no tools")
         return
-    for tool in tools:
-        if isinstance(tool, dict):
-            output.text(one_line(f"{tool['name']}: {tool['description']}"))
-            schema = json_text.dumps(tool["input_schema"], indent=2, ensure_ascii=False)
-            output.text(terminal_text(schema))
+    for number, tool in enumerate(tool for tool in tools if isinstance(tool, dict)):
+        if number:
+            output.text("")
+        output.text(one_line(f"{tool['name']}: {tool['description']}"))
+        schema = tool["input_schema"]
+        if not isinstance(schema, dict) or not is_tabular(schema):
+            shown = json_text.dumps(schema, indent=2, ensure_ascii=False)
+            output.text(terminal_text(shown))
+        elif schema.get("properties"):
+            output.show(arguments_table(schema))
+        else:
+            output.text("it names no arguments")
+        output.text(f"for example: {sample_call(plugin, str(tool['name']), schema, options)}")

@@ -1,7 +1,7 @@
 """`sigil-actors events`: what happens to plugins, line by line, as it happens."""
 
 import json as json_text
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -40,9 +40,9 @@ def events(
 
 
 def _line(event: JsonObject) -> str:
-    at = datetime.fromisoformat(str(event["at"])).astimezone()
+    at = datetime.fromisoformat(str(event["at"])).astimezone(UTC)
     generation = f", generation {event['generation']}" if event["generation"] else ""
     what = event["state"] or event["kind"]
     because = f": {event['reason']}" if event["reason"] else ""
     missed = f"({event['missed']} events before this one are missing) " if event["missed"] else ""
-    return one_line(f"{at:%H:%M:%S} {missed}{event['plugin']}{generation}: {what}{because}")
+    return one_line(f"{at:%H:%M:%S}Z {missed}{event['plugin']}{generation}: {what}{because}")

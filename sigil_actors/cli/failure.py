@@ -1,4 +1,4 @@
-"""Says on standard error what went wrong, whose fault it is and what to do."""
+"""Says on standard error what went wrong, what to do and whose fault it is."""
 
 import json
 import sys
@@ -52,7 +52,7 @@ def _show(report: ErrorReport) -> None:
     shown = Text("error: ", style="bold red")
     shown.append(terminal_text(report.what), style="not bold default")
     err.print(shown, soft_wrap=True)
-    for label, value in (("whose fault", report.fault), ("what to do", report.remedy)):
+    for label, value in (("what to do", report.remedy), ("whose fault", report.fault)):
         if value:
             line = Text(f"  {label}: ", style="dim")
             line.append(terminal_text(value), style="not dim")

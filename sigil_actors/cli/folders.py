@@ -69,7 +69,7 @@ def check_plugins_folder(folder: Path) -> None:
             return
     except FileNotFoundError:
         raise PathNotFoundError(
-            f"there is no plugins folder {folder}",
+            f"there is no plugins folder {_absolute(folder)}",
             remedy="Name it with --plugins; it holds a folder for each plugin, with a plugin.yaml",
         ) from None
     except NotADirectoryError:

@@ -23,6 +23,12 @@ _COLOURS = {
 }
 """SGR parameters; see ECMA-48, 8.3.117."""
 
+_PLUGIN, _GENERATION = "plugin %s", "generation %d"
+"""How the text of a line begins that is about one."""
+
+PLUGIN_LOGGER = "sigil_actors.plugin."
+"""What the name of a logger begins with that is a plugin's own."""
+
 LINES_WAITING_MAX = 4096
 """Lines that wait for a reader of the log that has stalled: minutes of a busy supervisor's, and
 some MiB at most."""
@@ -32,7 +38,7 @@ FLUSH_S = 2.0
 
 
 class PersonFormatter(logging.Formatter):
-    """Time, level, message; a traceback of our own follows on its lines."""
+    """Time in UTC, as everywhere, level, message; a traceback of our own follows on its lines."""
 
     def __init__(self, *, coloured: bool) -> None:
         self._coloured = coloured
@@ -40,11 +46,11 @@ class PersonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's line."""
-        at = datetime.fromtimestamp(record.created).astimezone()
+        at = datetime.fromtimestamp(record.created, UTC)
         level = f"{record.levelname.lower():<7}"
         if self._coloured:
             level = f"\x1b[{_COLOURS.get(record.levelno, '0')}m{level}\x1b[0m"
-        line = f"{at:%H:%M:%S} {level} {one_line(record.getMessage())}"
+        line = f"{at:%H:%M:%S}Z {level} {one_line(record.getMessage())}"
         if record.exc_info and record.exc_info[1] is not None:
             told = "".join(traceback.format_exception(record.exc_info[1])).rstrip()
             line += "\n" + "\n".join(one_line(each) for each in told.split("\n"))
@@ -52,19 +58,40 @@ class PersonFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record."""
+    """One JSON object a record, with `plugin` and `generation` where it is about one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's line."""
-        fields = {
+        fields: dict[str, str | int] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **_about(record),
         }
         if record.exc_info and record.exc_info[1] is not None:
             fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
         return json.dumps(fields)
+
+
+def _about(record: logging.LogRecord) -> dict[str, str | int]:
+    """Return which plugin, and which generation of it, a record is about.
+
+    Whoever logged it has given them as `extra`, or its text has the form that all of ours about a
+    plugin have, or it is of the plugin's own log.
+    """
+    args = record.args if isinstance(record.args, tuple) else ()
+    plugin, generation = getattr(record, "plugin", None), getattr(record, "generation", None)
+    if record.name.startswith(PLUGIN_LOGGER):
+        plugin = record.name.removeprefix(PLUGIN_LOGGER)
+    elif str(record.msg).startswith(f"{_PLUGIN}, {_GENERATION}") and len(args) > 1:
+        plugin, generation, *_ = args
+    elif str(record.msg).startswith(_PLUGIN) and args:
+        plugin = args[0]
+    return {
+        **({"plugin": plugin} if isinstance(plugin, str) else {}),
+        **({"generation": generation} if isinstance(generation, int) else {}),
+    }
 
 
 class BackgroundHandler(logging.Handler):

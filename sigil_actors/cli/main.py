@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -29,7 +30,11 @@ _COMMANDS = (
     ("reload", "reload", "Bring a plugin's new version in without dropping a call."),
     ("approve", "approve", "Let a version run that asks for more than the one before."),
     ("call", "call", "Call a tool of a plugin; its answer goes to standard output as it streams."),
-    ("describe", "describe", "Show the tools of a plugin, with the schema of their arguments."),
+    (
+        "describe",
+        "describe",
+        "Show the tools of a plugin: what each takes, and a call to begin with.",
+    ),
     ("validate", "validate", "Check manifests, and name every problem with its file and line."),
     ("explain", "explain", "Say why a plugin may do something or not, and what would change that."),
     ("doctor", "doctor", "Say what this machine can and can't do, with remedies."),
@@ -95,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
                 list(arguments), exit_on_error=False, print_error=False
             )
         except CycloptsError as error:
-            return _tell_usage(error, as_json=as_json)
+            return _tell_usage(error, arguments, as_json=as_json)
         code = command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
         return int(code or ExitCode.OK)
@@ -123,12 +128,37 @@ def _tell(error: Exception, *, as_json: bool) -> int:
     return tell_bug(error) if told is None else tell_error(told, as_json=as_json)
 
 
-def _tell_usage(error: "CycloptsError", *, as_json: bool) -> int:
+def _tell_usage(error: "CycloptsError", arguments: Sequence[str], *, as_json: bool) -> int:
     from sigil_actors.cli.errors import UsageError
     from sigil_actors.cli.failure import tell_error
 
-    usage = UsageError(str(error), remedy="See sigil-actors --help, or --help after a command")
+    usage = UsageError(_usage_text(error), remedy=_usage_remedy(error, arguments))
     return tell_error(usage, as_json=as_json)
+
+
+def _usage_text(error: "CycloptsError") -> str:
+    from cyclopts import UnusedCliTokensError
+
+    if isinstance(error, UnusedCliTokensError):
+        from sigil_actors.core.wording import shown
+
+        return f"too much on the command line: {', '.join(map(shown, error.unused_tokens or ()))}"
+    return str(error)
+
+
+def _usage_remedy(error: "CycloptsError", arguments: Sequence[str]) -> str:
+    from cyclopts import MissingArgumentError
+
+    command, plugin = (*arguments, "", "")[:2]
+    if (
+        command == "call"
+        and isinstance(error, MissingArgumentError)
+        and plugin[:1] not in {"", "-"}
+    ):
+        return f"{shlex.join(('sigil-actors', 'describe', plugin))} names its tools"
+    if command in {name for _, name, _ in _COMMANDS}:
+        return f"See sigil-actors {command} --help"
+    return "See sigil-actors --help, or --help after a command"
 
 
 def _drop_output() -> None:

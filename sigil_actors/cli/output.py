@@ -150,7 +150,9 @@ def show_on(shown_on: "Console", renderable: "RenderableType") -> None:
 
 def note(text: str) -> None:
     """Say something that is no data."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
+    # In one piece, since the log goes to the same place from a thread.
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def _write(descriptor: int, content: bytes) -> None:

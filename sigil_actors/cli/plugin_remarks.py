@@ -14,9 +14,15 @@ def remarks_on(status: Mapping[str, JsonValue], state: Path | None) -> Iterator[
     if is_down:
         again = status["restart_in_s"]
         later = f"; it is started again in {again:.1f} s" if isinstance(again, float | int) else ""
-        down = "quarantined" if status["quarantined"] else status["state"]
-        yield f"{name}: {down}: {status['reason']}{later}"
-        yield from (f"    its last words: {line}" for line in _texts(status["last_words"]))
+        down, reason = _down(status), str(status["reason"])
+        # One that was stopped has that as its reason, which the table says already.
+        if reason != down or later:
+            yield f"{name}: {down}{'' if reason == down else f': {reason}'}{later}"
+        yield from (
+            f"    its last words: {line}"
+            for line in dict.fromkeys(_texts(status["last_words"]))
+            if line not in reason
+        )
     elif status["last_error"]:
         yield f"{name}: ended by itself before: {status['last_error']}"
     if status["health"] not in {None, "healthy"}:
@@ -27,6 +33,10 @@ def remarks_on(status: Mapping[str, JsonValue], state: Path | None) -> Iterator[
     if isinstance(generations, list) and generations:
         yield f"{name}: still finishing calls: generation {', '.join(map(str, generations))}"
     yield from held_lines(str(name), status["held"], state)
+
+
+def _down(status: Mapping[str, JsonValue]) -> str:
+    return "quarantined" if status["quarantined"] else str(status["state"])
 
 
 def held_lines(name: str, held: JsonValue, state: Path | None) -> Iterator[str]:

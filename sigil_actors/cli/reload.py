@@ -42,7 +42,11 @@ def reload(
     before is held until it is approved. The exit code is 1 then.
     """
     output = Output(as_json=json)
-    if everything == bool(plugin):
+    if everything and plugin:
+        raise UsageError(
+            "--all reloads every plugin", remedy="Name a plugin, or give --all, not both"
+        )
+    if not everything and not plugin:
         raise UsageError("what is to be reloaded?", remedy="Name a plugin, or give --all")
 
     async def carry_out(client: ControlClient) -> int:

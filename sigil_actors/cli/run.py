@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -95,7 +96,7 @@ async def _supervise(
             await clients.start(
                 partial(serve_control, stopping=told.to_end), runtime, state, real_path(plugins)
             )
-            _tell_listening(state, output)
+            _tell_listening(state, named_state, output)
             async with trio.open_nursery() as changes:
                 operator = RuntimeOperations(runtime, uid=os.getuid())
                 changes.start_soon(rescan_when_told, operator, told.hangups)
@@ -146,8 +147,11 @@ def _tell_draining(runtime: Runtime) -> None:
     logger.info("draining%s; a second signal kills", for_what)
 
 
-def _tell_listening(state: Path, output: Output) -> None:
+def _tell_listening(state: Path, named_state: Path | None, output: Output) -> None:
     if output.as_json:
         output.line({"event": "listening", "socket": str(socket_path(state))})
     else:
         logger.info("listening at %s", socket_path(state))
+        where = () if named_state is None else ("--state", str(named_state))
+        for command in (("ps",), ("describe", "PLUGIN"), ("events",)):
+            output.note(f"  try: {shlex.join(('sigil-actors', *command, *where))}")

@@ -34,7 +34,8 @@ async def rescan_when_told(
         ]
         for one in changed:
             because = f": {one['reason']}" if one["reason"] else ""
-            logger.info("rescan: %s: %s%s", one["plugin"], one["what"], because)
+            about = {"plugin": one["plugin"]}
+            logger.info("rescan: %s: %s%s", one["plugin"], one["what"], because, extra=about)
         if not changed:
             logger.info("rescan: nothing has changed")
 
@@ -51,7 +52,8 @@ async def tell_how_to_approve(runtime: Runtime, state: Path) -> None:
         if held is not None and told.get(status.name) != held.snapshot_sha256:
             told[status.name] = held.snapshot_sha256
             command = approve_command(status.name, state)
-            logger.warning("to approve version %s: %s", held.version, command)
+            about = {"plugin": status.name}
+            logger.warning("to approve version %s: %s", held.version, command, extra=about)
 
     async with runtime.events() as stream:
         # Those that were held before the stream was opened.

@@ -10,6 +10,7 @@ from rich.text import Text
 from sigil_actors.cli.output import one_line
 from sigil_actors.core.audit_entry import AuditEntry
 from sigil_actors.core.json_value import JsonValue
+from sigil_actors.core.lifecycle import PluginState
 
 DETAILS_CHARACTERS_MAX = 100
 """Of an entry's details in a table; `--json` has them whole."""
@@ -25,6 +26,9 @@ SHORT_MAX = 24
 
 LONG_MIN = 16
 """Characters that a longer column needs at least to be readable."""
+
+_ALIVE = frozenset({PluginState.RUNNING, PluginState.DRAINING})
+"""States in which a plugin answers questions."""
 
 _COLOURS = {
     "denied": "red",
@@ -76,14 +80,23 @@ def plugins_table(plugins: Iterable[Mapping[str, JsonValue]]) -> Table:
     """Return a table of plugins as `status_json` has them."""
     table = new_table("plugin", "version", "state", "generation", "restarts", "in flight", "health")
     for plugin in plugins:
-        state = "quarantined" if plugin["quarantined"] else str(plugin["state"])
+        # What is down is as healthy as its last answer, which says nothing any more.
+        health = plugin["health"] if plugin["state"] in _ALIVE else None
         table.add_row(
-            *(_cell(plugin[name]) for name in ("name", "version")),
-            coloured(state),
-            *(_cell(plugin[name]) for name in ("generation", "restarts", "in_flight")),
-            coloured(str(plugin["health"] or "-")),
+            *(cell(plugin[name]) for name in ("name", "version")),
+            _state(plugin),
+            *(cell(plugin[name]) for name in ("generation", "restarts", "in_flight")),
+            coloured(str(health or "-")),
         )
     return table
+
+
+def _state(plugin: Mapping[str, JsonValue]) -> Text:
+    state = coloured("quarantined" if plugin["quarantined"] else str(plugin["state"]))
+    held = plugin["held"]
+    if isinstance(held, dict):
+        state.append(f", {one_line(str(held['version']))} held", style=_COLOURS["held"])
+    return state
 
 
 def audit_table(entries: Sequence[AuditEntry], *, width: int) -> Table:
@@ -123,9 +136,9 @@ def has_more(entry: AuditEntry) -> bool:
 
 def _wide_cells(entry: AuditEntry) -> tuple[Text, ...]:
     return (
-        *(_cell(entry.action), _cell(entry.plugin), _cell(entry.capability)),
-        *(coloured(entry.result), _cell(_reason(entry)), _cell(entry.actor)),
-        _cell(_details(entry)),
+        *(cell(entry.action), cell(entry.plugin), cell(entry.capability)),
+        *(coloured(entry.result), cell(_reason(entry)), cell(entry.actor)),
+        cell(_details(entry)),
     )
 
 
@@ -160,5 +173,6 @@ def _short(value: JsonValue) -> str:
     return f"[{len(value)}]" if isinstance(value, list) else str(value)
 
 
-def _cell(value: JsonValue) -> Text:
+def cell(value: JsonValue) -> Text:
+    """Return a stranger's text, or anything else, as what stands in a table."""
     return Text(one_line(str(value)))

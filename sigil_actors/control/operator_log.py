@@ -36,6 +36,7 @@ class OperatorLog:
             AuditUnavailableError: it couldn't be stored, so it must not be done.
         """
         await self._enforcer.record(self._entry(verb, plugin, details))
+        self._tell(verb, plugin)
 
     async def record_stop(self, verb: str, plugin: str) -> None:
         """Store what is about to be done, as far as that goes: it is done in any case.
@@ -43,6 +44,7 @@ class OperatorLog:
         Where it couldn't be stored in time, it is stored when the log is back, marked as late. It
         may be there twice then, which is better than not at all.
         """
+        self._tell(verb, plugin)
         with trio.move_on_after(STOP_RECORDED_S):
             try:
                 await self._enforcer.record(self._entry(verb, plugin, _NO_DETAILS))
@@ -51,6 +53,10 @@ class OperatorLog:
             else:
                 return
         self._enforcer.tell_outcome(self._entry(verb, plugin, {"late": True}))
+
+    def _tell(self, verb: str, plugin: str) -> None:
+        extra = {"plugin": plugin} if plugin else {}
+        logger.info("%s asks for: %s %s", self._operator, verb, plugin or "all", extra=extra)
 
     def _entry(self, verb: str, plugin: str, details: JsonObject) -> AuditEntry:
         return AuditEntry(

@@ -1,5 +1,8 @@
 """What a runtime tells of itself, as JSON: plugins, events, the tree, explanations, problems."""
 
+from collections.abc import Iterable
+from typing import Final
+
 import attrs
 
 from sigil_actors.control.error_report import problem_json
@@ -9,6 +12,9 @@ from sigil_actors.runtime.discovery import DiscoveryProblem
 from sigil_actors.runtime.events import RuntimeEvent
 from sigil_actors.runtime.status import HeldVersion, PluginStatus
 from sigil_actors.runtime.tree import TreeNode
+
+PLUGINS: Final = "plugins"
+"""The node of the supervision tree below which the plugins are."""
 
 
 def status_json(status: PluginStatus) -> JsonObject:
@@ -75,6 +81,24 @@ def tree_json(node: TreeNode) -> JsonObject:
         "last_error": node.last_error,
         "children": [tree_json(child) for child in node.children],
     }
+
+
+def tree_text(tree: TreeNode, statuses: Iterable[PluginStatus]) -> str:
+    """Return a tree for people; its plugins also say that they are quarantined, or what is held."""
+    by_name = {status.name: status for status in statuses}
+
+    def told(node: TreeNode, parent: str) -> TreeNode:
+        status = by_name.get(node.name) if parent == PLUGINS else None
+        state = node.state if status is None else _state_text(node.state, status)
+        children = tuple(told(child, node.name) for child in node.children)
+        return attrs.evolve(node, state=state, children=children)
+
+    return "\n".join(told(tree, "").lines())
+
+
+def _state_text(state: str, status: PluginStatus) -> str:
+    held = "" if status.held is None else f", {status.held.version} held"
+    return f"{'quarantined' if status.quarantined else state}{held}"
 
 
 def discovery_problem_json(problem: DiscoveryProblem) -> JsonObject:

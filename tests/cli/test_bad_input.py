@@ -70,7 +70,7 @@ def test_a_missing_plugins_folder_is_4(command: list[str], tmp_path: Path, state
 def test_the_plugins_folder_by_default_is_plugins(tmp_path: Path, state: Path) -> None:
     done = sigil("run", "--state", state, cwd=tmp_path)
     assert done.returncode == 4
-    assert "there is no plugins folder plugins" in done.stderr
+    assert f"there is no plugins folder {tmp_path / 'plugins'}\n" in done.stderr
 
 
 def test_a_plugins_folder_that_is_a_file_is_3(tmp_path: Path, state: Path) -> None:

@@ -96,14 +96,29 @@ def test_a_command_line_that_cant_be_understood_is_2(arguments: list[str]) -> No
     assert error_of(sigil(*arguments, "--json"))["type"] == "UsageError"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["call", "text-tool"], "sigil-actors describe text-tool names its tools"),
+        (["ps", "a", "b c"], "too much on the command line: 'b c'"),
+        (["ps", "--bogus"], "See sigil-actors ps --help"),
+        (["reload", "--all", "text-tool"], "Name a plugin, or give --all, not both"),
+    ],
+)
+def test_what_cant_be_understood_is_told_with_what_would_be(
+    arguments: list[str], said: str
+) -> None:
+    assert said in sigil(*arguments).stderr
+
+
 def test_an_error_says_what_whose_fault_and_what_to_do(tmp_path: Path) -> None:
     done = sigil("call", "txt-tool", "stats", "--plugins", EXAMPLES, "--state", tmp_path)
     assert done.returncode == 4
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
         "error: plugin 'txt-tool' is not known",
-        "  whose fault: caller",
         "  what to do: Did you mean 'text-tool'?",
+        "  whose fault: caller",
     ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -133,6 +134,7 @@ def test_ps_says_what_is_wrong_and_what_was_refused(tmp_path: Path) -> None:
         running.wait_for_message("quarantined")
         shown = sigil("ps", "--state", running.state).stdout
         assert "crasher: quarantined: " in shown
+        assert "crasher  quarantined" in sigil("ps", "--tree", "--state", running.state).stdout
         assert f"refused: {EXAMPLES / 'broken' / 'plugin.yaml'}:2: name: " in shown
 
 
@@ -193,6 +195,15 @@ def test_a_wider_version_is_held_and_runs_once_it_is_approved(
     running.wait_for_message(f"sigil-actors approve text-tool --state {running.state}")
 
     shown = sigil("ps", *state).stdout
+    assert "running, 1.1.0 held" in shown
+    assert "text-tool  running, 1.1.0 held" in sigil("ps", "--tree", *state).stdout
+    asked = answer("explain", "text-tool", "exec.run", *state, code=5)
+    assert asked["remedy"] == (
+        "Its version 1.1.0, which is held, asks for exec.*: sigil-actors approve text-tool"
+    )
+    assert asked["remedy"] in asked["text"]
+    denied = answer("explain", "text-tool", "kv.get", *state, code=5)
+    assert "manifest's author" in denied["remedy"]
     assert "text-tool: version 1.1.0 is held" in shown
     assert "exec.*" in shown
     assert f"sigil-actors approve text-tool --state {running.state}" in shown
@@ -380,6 +391,11 @@ def test_the_tools_of_a_plugin_are_described_with_a_supervisor_and_without(
     assert answer(*where, "--state", tmp_path / "own") == asked
     shown = sigil(*where, "--state", running.state).stdout
     assert shown.startswith("stats: Counts lines, words")
+    assert "top       integer, 0 to 100  no\n" in shown
+    example = shown.partition("for example: ")[2].partition("\n")[0]
+    called = sigil(*shlex.split(example)[1:])
+    assert called.returncode == 0, called.stderr
+    assert called.stdout.startswith("lines: 1\n")
 
 
 def test_what_isnt_used_because_a_supervisor_runs_is_said(
@@ -447,3 +463,18 @@ def test_a_refused_manifest_is_told_once(tmp_path: Path) -> None:
     run.send_signal(signal.SIGTERM)
     out, err = run.communicate(timeout=PATIENCE_S)
     assert (out + err).count("plugin.yaml:3: version: ") == 1
+
+
+def test_why_a_plugin_that_is_down_may_do_nothing_is_told_with_what_brings_it_up(
+    plugins: Path, running: Supervisor
+) -> None:
+    state = ("--state", running.state)
+    assert sigil("stop", "text-tool", *state).returncode == 0
+    asked = answer("explain", "text-tool", "tool.stats", *state, code=5)
+    assert asked["remedy"] == "It is stopped; if it may run: sigil-actors start text-tool"
+    change(plugins, "1.1.0", asks_for="exec.*")
+    assert sigil("start", "text-tool", *state).returncode == 1
+    asked = answer("explain", "text-tool", "tool.stats", *state, code=5)
+    assert asked["remedy"] == (
+        "Its version 1.1.0 is held; if it may run: sigil-actors approve text-tool"
+    )

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from sigil_actors.cli import logs
 from sigil_actors.cli.logs import JsonFormatter, PersonFormatter
 from sigil_actors.cli.output import console, one_line, show_on, terminal_text
+from sigil_actors.cli.plugin_remarks import remarks_on
 from sigil_actors.cli.tables import audit_table, has_more, new_table, plugins_table
 from sigil_actors.core.audit_entry import AuditEntry
 from tests.cli.command import EXAMPLES, json_lines, on_terminal, sigil
@@ -59,6 +61,36 @@ def test_a_log_line_in_json_is_one_object() -> None:
     assert "\n" not in line
     fields = json.loads(line)
     assert (fields["level"], fields["message"]) == ("warning", "a\nb")
+
+
+def test_a_json_line_says_which_plugin_and_generation_it_is_about() -> None:
+    def about(name: str, text: str, *args: object, **extra: object) -> list[object]:
+        made = logging.LogRecord(name, logging.INFO, "", 0, text, args, None)
+        vars(made).update(extra)
+        line = json.loads(JsonFormatter().format(made))
+        return [line.get("plugin"), line.get("generation")]
+
+    ours = "sigil_actors.runtime.announcer"
+    assert about(ours, "plugin %s, generation %d: %s", "a", 3, "running") == ["a", 3]
+    assert about(ours, "plugin %s is quarantined: %s", "a", "why") == ["a", None]
+    assert about(ours, "plugin %s is odd") == [None, None]
+    assert about(ours, "looking at %s", "a") == [None, None]
+    assert about(ours, "looking", plugin="a") == ["a", None]
+    assert about("sigil_actors.plugin.a.b", "%s: %s", "a.b", "plugin %s") == ["a.b", None]
+
+
+def test_the_log_has_the_time_in_utc_wherever_it_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at = record("x")
+    at.created = 1_000_000_000.0
+    monkeypatch.setenv("TZ", "JST-9")
+    time.tzset()
+    try:
+        assert PersonFormatter(coloured=False).format(at).startswith("01:46:40Z warning")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_traceback_of_ours_is_in_the_log() -> None:
@@ -111,7 +143,9 @@ def test_the_audit_table_leaves_out_hashes_and_nothing_else_however_narrow_it_is
 
 def test_a_table_in_a_pipe_has_no_blanks_at_the_end_of_its_lines() -> None:
     stream = io.StringIO()
-    show_on(console(stream), plugins_table([plugin("text-tool", "quarantined"), plugin("a", "b")]))
+    show_on(
+        console(stream), plugins_table([plugin("text-tool", "quarantined"), plugin("a", "running")])
+    )
     assert stream.getvalue().endswith("degraded\n")
     assert all(line == line.rstrip() for line in stream.getvalue().splitlines())
 
@@ -119,8 +153,22 @@ def test_a_table_in_a_pipe_has_no_blanks_at_the_end_of_its_lines() -> None:
 def plugin(name: str, state: str) -> dict[str, Any]:
     return {
         "name": name, "version": "1.0.0", "state": state, "generation": 12, "restarts": 3,
-        "in_flight": 0, "health": "degraded", "quarantined": state == "quarantined",
+        "in_flight": 0, "health": "degraded", "quarantined": state == "quarantined", "held": None,
     }  # fmt: skip
+
+
+def test_what_is_down_has_no_health_and_says_only_once_why() -> None:
+    stream = io.StringIO()
+    show_on(console(stream), plugins_table([plugin("a", "stopped"), plugin("b", "draining")]))
+    assert [line.split()[-1] for line in stream.getvalue().splitlines()[1:]] == ["-", "degraded"]
+    nothing = {"restart_in_s": None, "last_error": "", "reload_failed": "", "health": "healthy"}
+    down = {**plugin("a", "stopped"), **nothing, "draining_generations": []}
+    assert list(remarks_on({**down, "reason": "stopped", "last_words": []}, None)) == []
+    words = ["it trapped", "it trapped", "out of ink", "out of ink"]
+    assert list(remarks_on({**down, "reason": "a: it trapped", "last_words": words}, None)) == [
+        "a: stopped: a: it trapped",
+        "    its last words: out of ink",
+    ]
 
 
 def test_short_columns_keep_their_words_whole_where_there_is_room() -> None:

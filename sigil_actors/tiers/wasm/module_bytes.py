@@ -35,7 +35,8 @@ def check_module_bytes(plugin: str, data: bytes) -> None:
         what = "WebAssembly text" if data.lstrip().startswith(b"(") else "no WebAssembly"
         raise PluginStartError(
             plugin,
-            f"has a module that is {what}: it starts with {data[:4]!r}, not with {_MAGIC!r}",
+            f"has a module that is {what}: it starts with the bytes {data[:4].hex(' ')}, not with "
+            f"{_MAGIC.hex(' ')}",
             remedy="Compile it first, as with wat2wasm" if "text" in what else _BUILD_REMEDY,
         )
     version = data[4:8]
