@@ -118,7 +118,7 @@ class PathCover:
     def width(self, entry: str) -> Width:
         """Sort by how far down it is."""
         path = _normal(entry)
-        return False, len(_tree(path)), len(path), path
+        return False, _tree(path).count("/"), len(path), path
 
 
 def _tree(path: str) -> str:
@@ -158,9 +158,9 @@ class TargetCover:
             self._wildcards.add((target.host, target.port))
 
     def width(self, entry: str) -> Width:
-        """Sort wildcards first, short names before what is below them."""
+        """Sort wildcards first, names before what is below them."""
         target = parse_network_target(entry)
-        return not target.is_wildcard, len(target.host), target.port, target.host
+        return not target.is_wildcard, target.host.count("."), target.port, target.host
 
 
 @attrs.define
