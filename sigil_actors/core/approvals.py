@@ -68,8 +68,8 @@ def with_accepted(
 ) -> PluginApprovals:
     """Return the record after that version has begun to run, narrower or wider than before.
 
-    Forgotten is every approval but that of this snapshot: another one was asked for when something
-    else ran, and a person is to look at it beside what runs now.
+    Approvals stay: a person looked at exactly those files, and going back to them asks nobody anew.
+    `without_approvals` takes them back.
 
     Raises:
         ApprovalsFormatError: `snapshot_sha256` is neither empty nor 64 lower-case hex digits, or
@@ -82,7 +82,6 @@ def with_accepted(
         accepted=authority,
         accepted_version=_version(version),
         accepted_sha256=snapshot_sha256,
-        approved=tuple(one for one in approvals.approved if one == snapshot_sha256),
     )
 
 

@@ -5,6 +5,8 @@ told to its plugin's actor, which decides what follows.
 """
 
 import logging
+import math
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -19,11 +21,15 @@ from sigil_actors.actors.supervisor import (
 )
 from sigil_actors.core.calls import Health
 from sigil_actors.core.lifecycle import PluginInstance, PluginState
+from sigil_actors.core.text import escape_text
 from sigil_actors.errors import (
+    ApprovalsUnavailableError,
+    AuditUnavailableError,
     GuestTrapError,
     PluginCrashedError,
     PluginHeldError,
     PluginRefusedError,
+    PluginStartError,
     SigilError,
 )
 from sigil_actors.runtime.admission import Gate
@@ -35,6 +41,10 @@ from sigil_actors.runtime.stop_order import StopKind, StopOrder
 from sigil_actors.runtime.tree import NodeKind, TreeNode
 
 logger = logging.getLogger(__name__)
+
+HOST_RETRY_FIRST_S = 0.5
+HOST_RETRY_MAX_S = 10.0
+"""How long a start that couldn't be recorded is left alone before the next try, and at most."""
 
 REASON_CHARACTERS_MAX = 500
 """Of a reason that is shown; an error's text may hold a plugin's last words."""
@@ -59,7 +69,7 @@ class Listener(Protocol):
         """Its instance has ended."""
 
     def waits(self, deployment: "Deployment") -> None:
-        """It waits for what it depends on, or waits no longer."""
+        """It waits for what it depends on or for the host, or waits no longer."""
 
     def stepped_aside(self, deployment: "Deployment") -> None:
         """Nothing of it runs; it waits for `resume` or `end`."""
@@ -81,6 +91,7 @@ class Deployment:
         next_generation: Callable[[], int],
         jitter: Callable[[], float],
         on_trial: bool = False,
+        waits_first: bool = False,
     ) -> None:
         """Make one that `run` runs.
 
@@ -93,6 +104,8 @@ class Deployment:
             jitter: Random numbers from 0 to below 1.
             on_trial: Whether it waits for `go` once it is prepared, and is over, instead of being
                 started again, when its first generation doesn't come up.
+            waits_first: Whether it is prepared only once what it depends on runs, since something
+                serves meanwhile that may have to step aside for it.
         """
         self.definition = definition
         self.version = services.new_version(definition)
@@ -113,8 +126,12 @@ class Deployment:
         """The plugin that it depends on and waits for; empty where it doesn't wait."""
         self.waits_in_vain = ""
         """Why that one won't come by itself; empty where it may."""
+        self.blocked_by = ""
+        """What keeps the host from starting it, such as a full disk; empty where nothing does."""
         self.gave_up = False
         self.is_on_trial = on_trial
+        self._waits_first = waits_first
+        self._restarted_at: deque[float] = deque()
         self.is_aside = False
         self.is_over = False
         self._services = services
@@ -198,6 +215,8 @@ class Deployment:
         try:
             with self._before:
                 await self.version.prepare()
+                if self._waits_first:
+                    await self._wait_for_dependencies()
                 self._listener.prepared(self)
                 await self._go.wait()
         except Exception as error:  # noqa: BLE001 - the border around one plugin, as in a supervisor
@@ -207,18 +226,36 @@ class Deployment:
     async def _run_supervised(self) -> None:
         # A new one: a scope serves one block, and nothing was ordered yet.
         self._before = trio.CancelScope()
-        with self._before:
-            await self._services.wait_for(self.definition, self._waits)
-        self._waits("", "")
-        if self.order.kind is not None:
-            return
         try:
-            await self._supervisor.run()
+            with self._before:
+                await self._wait_for_dependencies()
+            if self.order.kind is None:
+                await self._supervisor.run()
+        except PluginStartError as error:  # what it depends on didn't come in time
+            self._failed(error)
+            self.order.give(StopKind.KILL)
         except RestartIntensityError:
             self.gave_up = True
         finally:
             self.instance = None
             self.restart_at = None
+
+    async def _wait_for_dependencies(self) -> None:
+        """Wait until what it depends on runs; on trial no longer than a start may take.
+
+        Raises:
+            PluginStartError: it is on trial and its time is over.
+        """
+        bound_s = self._services.settings.start_timeout_s if self.is_on_trial else math.inf
+        with trio.move_on_after(bound_s) as bound:
+            await self._services.wait_for(self.definition, self._waits)
+        if bound.cancelled_caught:
+            raise PluginStartError(
+                self.definition.name,
+                f"{self.waiting} for over {bound_s:g} s",
+                remedy=f"Start {self.waits_for} first",
+            )
+        self._waits("", "")
 
     def _waits(self, waits_for: str, in_vain: str) -> None:
         if (waits_for, in_vain) != (self.waits_for, self.waits_in_vain):
@@ -252,7 +289,31 @@ class Deployment:
 
     @trio.lowlevel.enable_ki_protection
     async def _run_instance(self, context: ChildContext) -> None:
-        """Run one generation, the supervisor's child."""
+        """Run one generation, the supervisor's child.
+
+        A start that fails since the host can't record it is no fault of the plugin's, and doesn't
+        count against it: it is tried again for as long as that lasts.
+        """
+        pause_s = HOST_RETRY_FIRST_S
+        while True:
+            try:
+                await self._run_life(context)
+            except (AuditUnavailableError, ApprovalsUnavailableError) as error:
+                if self.is_on_trial or context.is_ready or self.order.kind is not None:
+                    raise
+                logger.warning("plugin %s waits: %s", self.definition.name, error)
+                self._failed(error)
+                self.blocked_by = explained(error)
+            else:
+                return
+            self.restart_at = trio.current_time() + pause_s
+            self._listener.waits(self)
+            with trio.move_on_after(pause_s):
+                await self.order.wait()
+                return
+            pause_s = min(2 * pause_s, HOST_RETRY_MAX_S)
+
+    async def _run_life(self, context: ChildContext) -> None:
         self.restart_at = None
         self.life = PluginInstance(self.definition.name, generation=self._next_generation())
         self.health = None
@@ -269,7 +330,7 @@ class Deployment:
 
         def ready(instance: Instance) -> None:
             self.instance = instance
-            self.reason = self.remedy = ""
+            self.reason = self.remedy = self.blocked_by = ""
             self.last_words = ()
             context.ready()
             self._listener.ready(self)
@@ -280,13 +341,15 @@ class Deployment:
             self.instance = None
 
     def _entered(self, reason: str) -> None:
+        reason = escape_text(reason, limit=REASON_CHARACTERS_MAX)
         if reason:
-            self.reason = reason[:REASON_CHARACTERS_MAX]
-        self._listener.entered(self, reason[:REASON_CHARACTERS_MAX])
+            self.reason = reason
+        self._listener.entered(self, reason)
 
     def _told_health(self, health: Health) -> None:
-        if health != self.health:
-            self.health = health
+        before, self.health = self.health, health
+        # Its words may be others every time; that is no event.
+        if before is None or before.status is not health.status:
             self._listener.told_health(self)
 
     def _exited(self, ended: ChildExit) -> None:
@@ -298,16 +361,28 @@ class Deployment:
             self.gave_up = is_refused
             self.order.give(StopKind.KILL)
             self._supervisor.stop()
+        elif ended.restart_in_s is not None and self._restarts_too_often():
+            self.gave_up = True
+            self.order.give(StopKind.KILL)
+            self._supervisor.stop()
         elif ended.restart_in_s is not None:
             self.restarts += 1
             self.restart_at = trio.current_time() + ended.restart_in_s
         self._listener.exited(self, ended)
 
+    def _restarts_too_often(self) -> bool:
+        """Tell whether the host's own bound is reached, which no manifest can raise."""
+        now = trio.current_time()
+        self._restarted_at.append(now)
+        while self._restarted_at[0] <= now - 60:
+            self._restarted_at.popleft()
+        return len(self._restarted_at) > self._services.settings.restarts_per_minute
+
     def _failed(self, error: Exception) -> None:
         if not isinstance(error, SigilError):
             logger.error("plugin %s met a bug of the host", self.definition.name, exc_info=error)
         self.error = error
-        self.reason = self.reason or explained(error)[:REASON_CHARACTERS_MAX]
+        self.reason = self.reason or explained(error)
         self.remedy = _lasting_remedy(error)
         self.last_words = (
             error.last_words
@@ -337,8 +412,10 @@ class Deployment:
 
 
 def explained(error: Exception) -> str:
-    """Return what an error says, for people; of one that isn't ours, only its type."""
-    return error.what if isinstance(error, SigilError) else f"a bug: {type(error).__name__}"
+    """Return what an error says, for people, escaped; of one that isn't ours, only its type."""
+    if isinstance(error, SigilError):
+        return escape_text(error.what, limit=REASON_CHARACTERS_MAX)
+    return f"a bug: {type(error).__name__}"
 
 
 def _lasting_remedy(error: Exception) -> str:

@@ -53,6 +53,8 @@ class DiscoveryProblem:
 class Discovery:
     """What a look into a plugins folder has found."""
 
+    is_missing: bool = False
+    """Whether the folder isn't there; that is an empty one, unless plugins run out of it."""
     found: tuple[Found, ...]
     """Sorted so that what depends on another comes after it; by name otherwise."""
     problems: tuple[DiscoveryProblem, ...]
@@ -69,7 +71,7 @@ def _discover(folder: Path, tiers: tuple[str, ...]) -> Discovery:
     try:
         names = _folders(folder)
     except FileNotFoundError:
-        return Discovery(found=(), problems=())
+        return Discovery(found=(), problems=(), is_missing=True)
     except OSError as error:
         problem = _problem(folder, str(folder), f"can't be read: {error.strerror}", _READABLE)
         return Discovery(found=(), problems=(problem,))

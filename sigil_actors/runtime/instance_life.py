@@ -21,6 +21,7 @@ from sigil_actors.core.calls import Health, HealthStatus
 from sigil_actors.core.execution import RegisteredExecution
 from sigil_actors.core.json_value import JsonValue
 from sigil_actors.core.lifecycle import PluginInstance, PluginState
+from sigil_actors.core.text import escape_text
 from sigil_actors.errors import (
     PluginCrashedError,
     PluginStartError,
@@ -48,6 +49,9 @@ LEAVE_S = 1.0
 
 RECORDED_CHARACTERS_MAX = 1000
 """Of the patterns that a registration's entry spells out."""
+
+HEALTH_CHARACTERS_MAX = 300
+"""Of what a plugin says of its health."""
 
 HEALTH_S = 5.0
 """What an answer to a health check may take at most; a shorter interval is the bound itself."""
@@ -168,7 +172,7 @@ class InstanceLife:
             )
             async with tier.open(launch) as session:
                 await session.init(self._definition.config)
-                health = await session.health()
+                health = _shown(await session.health())
                 if health.status is HealthStatus.UNHEALTHY:
                     raise PluginStartError(
                         name, f"says that it is unhealthy: {health.message or 'no reason'}"
@@ -287,7 +291,7 @@ class InstanceLife:
         """Return its answer, or None where it gave none in time."""
         with trio.move_on_after(bound_s):
             try:
-                return await instance.session.health()
+                return _shown(await instance.session.health())
             except SigilError:
                 return None
         return None
@@ -318,6 +322,11 @@ class InstanceLife:
     def _enter(self, state: PluginState, reason: str = "") -> None:
         self._state.transition_to(state)
         self._on_change(reason)
+
+
+def _shown(health: Health) -> Health:
+    """Return an answer with its words made safe to show: they are the plugin's."""
+    return Health(health.status, escape_text(health.message, limit=HEALTH_CHARACTERS_MAX))
 
 
 def _recorded(patterns: tuple[str, ...]) -> JsonValue:

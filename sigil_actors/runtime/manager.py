@@ -51,6 +51,11 @@ class Manager:
             await enforcer.unregister_plugin(gone)
 
     @property
+    def is_missing(self) -> bool:
+        """Whether the folder wasn't there at the last look."""
+        return self._discovery.is_missing
+
+    @property
     def problems(self) -> tuple[DiscoveryProblem, ...]:
         """Return what the last look found and couldn't use."""
         return self._discovery.problems

@@ -25,12 +25,16 @@ from sigil_actors.runtime.definition import Definition
 from sigil_actors.runtime.deployment import REASON_CHARACTERS_MAX, Deployment, explained
 from sigil_actors.runtime.instance_life import LifeServices
 from sigil_actors.runtime.plugin_log import PluginLog
-from sigil_actors.runtime.plugin_orders import ReloadPlugin, ReloadResult, StartPlugin, StopPlugin
+from sigil_actors.runtime.plugin_orders import ReloadPlugin, ReloadResult, StartPlugin
 from sigil_actors.runtime.roles import Down, Roles
 from sigil_actors.runtime.session import Admitted
 from sigil_actors.runtime.status import HeldVersion, PluginStatus
 from sigil_actors.runtime.stop_order import StopKind
 from sigil_actors.runtime.tree import TreeNode
+
+ASKERS_MAX = 32
+"""Starts and reloads of one plugin that are under way; more wait in their own tasks, so that the
+mailbox's lane of orders never fills."""
 
 
 class PluginActor:
@@ -57,7 +61,12 @@ class PluginActor:
         self._settled: Deployment | None = None
         """What is down and whose end was made known."""
         self._starting: list[Envelope] = []
-        self._stopping: list[Envelope] = []
+        self._askers = trio.Semaphore(ASKERS_MAX)
+        self._orders = 0
+        self._void_until = 0
+        """Orders up to this number were overtaken by a stop."""
+        self._stopped: trio.Event | None = None
+        """Set when the stop that is under way is over; None where there is none."""
         self._reloading: list[Envelope] = []
         """Whom the candidate's fate is told."""
         self._reloads_waiting: list[Envelope] = []
@@ -95,6 +104,12 @@ class PluginActor:
     def why_not_coming(self) -> str:
         """Return what keeps it down until a person acts, in a few words; empty where nothing."""
         return "" if self._mailbox.statistics().orders else self._roles.why_not_coming
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether somebody stopped it."""
+        roles = self._roles
+        return roles.current is not None and not roles.alive and roles.down is Down.STOPPED
 
     async def wait_changed(self) -> None:
         """Wait until anything about it changes."""
@@ -144,15 +159,23 @@ class PluginActor:
         Raises:
             PluginStartError: it was given up on, or stopped meanwhile.
         """
-        await self._mailbox.order(StartPlugin(definition))
+        async with self._askers:
+            await self._mailbox.order(StartPlugin(definition, self._next_order()))
 
     def start_nowait(self) -> None:
         """Have it run, without waiting for it."""
-        self._mailbox.tell_order_nowait(StartPlugin(self.definition))
+        self._mailbox.tell_order_nowait(StartPlugin(self.definition, self._next_order()))
 
     async def stop(self, kind: StopKind) -> None:
-        """End it and don't start it again; returns when nothing of it is left."""
-        await self._mailbox.order(StopPlugin(kind))
+        """End it and don't start it again; returns when nothing of it is left.
+
+        No message: a stop can't wait behind other orders, nor be refused for want of room. Orders
+        that were given before and are still on their way are void.
+        """
+        stopped = self._stop_now(kind)
+        if stopped is not None:
+            await stopped.wait()
+        await trio.lowlevel.checkpoint()
 
     async def reload(
         self, definition: Definition, *, only_if_changed: bool = False
@@ -164,7 +187,10 @@ class PluginActor:
             PluginStartError: it didn't come up; what ran before goes on.
             PluginUnavailableError: it is being stopped.
         """
-        return await self._mailbox.order(ReloadPlugin(definition, only_if_changed))
+        async with self._askers:
+            return await self._mailbox.order(
+                ReloadPlugin(definition, only_if_changed, self._next_order())
+            )
 
     # The actor
 
@@ -182,10 +208,10 @@ class PluginActor:
 
     def _obey(self, envelope: Envelope) -> None:
         match envelope.message:
+            case StartPlugin() | ReloadPlugin() as order if order.number <= self._void_until:
+                envelope.fail(PluginUnavailableError(self.name, "stopped"))
             case StartPlugin(definition):
                 self._obey_start(envelope, definition)
-            case StopPlugin(kind):
-                self._obey_stop(envelope, kind)
             case ReloadPlugin():
                 self._obey_reload(envelope)
             case other:
@@ -203,16 +229,21 @@ class PluginActor:
             else:
                 self._settle_starting()
 
-    def _obey_stop(self, envelope: Envelope, kind: StopKind) -> None:
+    @trio.lowlevel.enable_ki_protection
+    def _stop_now(self, kind: StopKind) -> trio.Event | None:
+        """Order the end of all that lives; return what is set when it has come."""
+        self._void_until = self._orders
         if not self._roles.alive:
             self._roles.down = Down.STOPPED
-            envelope.reply(None)
             self._roles.notify()
-            return
-        self._stopping.append(envelope)
+            return None
+        if self._stopped is None:
+            self._stopped = trio.Event()
+        stopped = self._stopped
         for deployment in self._roles.alive:
             deployment.stop(kind, at_call=self._count_call())
         self._fail_reloads(PluginUnavailableError(self.name, "draining"))
+        return stopped
 
     def _obey_reload(self, envelope: Envelope) -> None:
         if self._is_ending:
@@ -224,7 +255,7 @@ class PluginActor:
     @property
     def _is_ending(self) -> bool:
         """Whether it was told to end, and hasn't yet."""
-        return bool(self._stopping) and bool(self._roles.alive)
+        return self._stopped is not None
 
     def _begin(self, definition: Definition) -> None:
         """Start what is down, from what its folder holds now."""
@@ -238,7 +269,9 @@ class PluginActor:
         self._roles.held = None
         self._roles.reload_failed = ""
 
-    def _deploy(self, definition: Definition, *, on_trial: bool) -> Deployment:
+    def _deploy(
+        self, definition: Definition, *, on_trial: bool, waits_first: bool = False
+    ) -> Deployment:
         deployment = Deployment(
             definition,
             self._services,
@@ -247,12 +280,17 @@ class PluginActor:
             next_generation=self._next_generation,
             jitter=self._jitter,
             on_trial=on_trial,
+            waits_first=waits_first,
         )
         assert self._nursery is not None  # noqa: S101 - orders are obeyed by `run` only
         self._nursery.start_soon(
             deployment.run, name=f"plugin {self.name} {definition.manifest.version}"
         )
         return deployment
+
+    def _next_order(self) -> int:
+        self._orders += 1
+        return self._orders
 
     def _next_generation(self) -> int:
         self._generation += 1
@@ -266,6 +304,7 @@ class PluginActor:
         if self._roles.candidate is not None or (
             self._roles.leaving is not None and not self._roles.leaving.is_over and waiting
         ):
+            self._reloads_waiting = waiting
             return
         self._reloads_waiting = []
         if not waiting:
@@ -273,7 +312,9 @@ class PluginActor:
         self._reloading = waiting
         newest = waiting[-1].message
         assert isinstance(newest, ReloadPlugin)  # noqa: S101 - nothing else is put there
-        self._roles.candidate = self._deploy(newest.definition, on_trial=True)
+        self._roles.candidate = self._deploy(
+            newest.definition, on_trial=True, waits_first=self.is_running
+        )
         self._roles.notify()
 
     @property
@@ -406,7 +447,7 @@ class PluginActor:
             and not isinstance(error, PluginHeldError)
             and not deployment.is_on_trial
         ):
-            self._roles.last_error = explained(error)[:REASON_CHARACTERS_MAX]
+            self._roles.last_error = explained(error)
         if deployment.restart_at is not None and ended.restart_in_s is not None:
             self._announcer.restarts(deployment, ended.restart_in_s)
         self._roles.notify()
@@ -434,18 +475,21 @@ class PluginActor:
             self._settle_down(deployment)
         self._settle_starting()
         if not self._roles.alive:
-            stopping, self._stopping = self._stopping, []
-            for envelope in stopping:
-                envelope.reply(None)
+            self._end_stop()
         self._reload_next()
         self._roles.notify()
+
+    def _end_stop(self) -> None:
+        stopped, self._stopped = self._stopped, None
+        if stopped is not None:
+            stopped.set()
 
     def _settle_down(self, deployment: Deployment) -> None:
         """Note, once, why nothing of it runs any more."""
         if deployment is self._settled:
             return
         self._settled = deployment
-        if self._stopping:
+        if self._stopped is not None:
             self._roles.down = Down.STOPPED
         elif isinstance(deployment.error, PluginHeldError):
             self._roles.down = Down.HELD
@@ -472,6 +516,9 @@ class PluginActor:
         elif current is not None and current.waits_in_vain:
             for envelope in self._take_starting():
                 envelope.fail(self._waiting_error(current))
+        elif current is not None and current.blocked_by:
+            for envelope in self._take_starting():
+                envelope.fail(self._start_error())
 
     def _waiting_error(self, deployment: Deployment) -> PluginStartError:
         return PluginStartError(
@@ -481,6 +528,8 @@ class PluginActor:
     def _start_error(self) -> SigilError:
         current = self._roles.current
         if current is not None and isinstance(current.error, PluginHeldError):
+            return current.error
+        if current is not None and current.blocked_by and isinstance(current.error, SigilError):
             return current.error
         why = (current.reason if current is not None else "") or "stopped"
         remedy = current.remedy if current is not None else ""

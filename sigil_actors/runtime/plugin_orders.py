@@ -6,7 +6,6 @@ import attrs
 
 from sigil_actors.actors.mailbox import Request
 from sigil_actors.runtime.definition import Definition
-from sigil_actors.runtime.stop_order import StopKind
 
 
 class ReloadResult(StrEnum):
@@ -25,13 +24,8 @@ class StartPlugin(Request[None]):
     """Have it run; answered when it runs, or when it is clear that it doesn't."""
 
     definition: Definition
-
-
-@attrs.frozen(eq=False)
-class StopPlugin(Request[None]):
-    """Have it stop; answered when nothing of it is left."""
-
-    kind: StopKind
+    number: int
+    """Counts the plugin's orders; a stop makes those void that were given before it."""
 
 
 @attrs.frozen(eq=False)
@@ -40,3 +34,5 @@ class ReloadPlugin(Request[ReloadResult]):
 
     definition: Definition
     only_if_changed: bool
+    number: int
+    """As with a start."""

@@ -24,6 +24,8 @@ class PluginSet:
         self._stop_s = stop_s
         self._actors: dict[str, PluginActor] = {}
         self._scopes: dict[str, trio.CancelScope] = {}
+        self._stopped: set[str] = set()
+        """Whom somebody stopped and whose folder went then: it isn't started when it comes back."""
         self._nursery: trio.Nursery | None = None
         self._changed = trio.Event()
 
@@ -79,11 +81,19 @@ class PluginSet:
     async def remove(self, name: str) -> None:
         """Drain a plugin and forget it."""
         actor = self._actors[name]
+        if actor.is_stopped:
+            self._stopped.add(name)
         await actor.stop(StopKind.DRAIN)
         if self._actors.get(name) is actor:
             del self._actors[name]
             self._scopes.pop(name).cancel()
             self._notify()
+
+    def was_stopped(self, name: str) -> bool:
+        """Tell, once, whether somebody had stopped a plugin before it was removed."""
+        was = name in self._stopped
+        self._stopped.discard(name)
+        return was
 
     async def wait_for(self, definition: Definition, tell: Callable[[str, str], None]) -> None:
         """Wait until all that a plugin depends on runs.

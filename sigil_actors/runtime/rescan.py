@@ -75,12 +75,14 @@ class Rescan:
         self._plugins = plugins
         self._events = events
         self._define = define
-        self._one_at_a_time = trio.Lock()
+        self._looking = trio.Lock()
+        self._steps: dict[str, trio.Lock] = {}
+        """One of each plugin at a time, in the order of the looks that they follow from."""
 
     @property
     def is_under_way(self) -> bool:
         """Whether one is going on."""
-        return self._one_at_a_time.locked()
+        return self._looking.locked() or bool(self._steps)
 
     async def run(
         self, *, only_hot: bool = False, changed: Collection[str] | None = None
@@ -95,10 +97,13 @@ class Rescan:
 
         Returns when all of it is done, by name.
         """
-        async with self._one_at_a_time:
+        async with self._looking:
             before = self._from_folder()
             refused = {problem.folder for problem in self._manager.problems}
             await self._manager.discover()
+            if self._manager.is_missing and before:
+                # Most likely unmounted, or about to be there again: nobody meant all of them.
+                return (RescanResult("", RescanWord.FAILED, "the plugins folder isn't there"),)
             found = {one.manifest.name: one for one in self._manager.found}
             gone = {
                 name: folder
@@ -123,11 +128,13 @@ class Rescan:
                 for problem in self._manager.problems
                 if changed is None or problem.folder is None or problem.folder.name in changed
             ]
-            results = [*await self._take(steps, last=gone), *failed]
-            return tuple(sorted(results, key=lambda result: result.plugin))
+            turns = {name: self._steps.setdefault(name, trio.Lock()) for name in steps}
+        # Not under the lock of the looks: a plugin that takes its time holds up no other one.
+        results = [*await self._take(steps, turns, last=gone), *failed]
+        return tuple(sorted(results, key=lambda result: result.plugin))
 
     async def _take(
-        self, steps: Mapping[str, Step], *, last: Collection[str]
+        self, steps: Mapping[str, Step], turns: Mapping[str, trio.Lock], *, last: Collection[str]
     ) -> list[RescanResult]:
         """Take all steps at once, but those of `last` after those of the plugins that need them."""
         results: list[RescanResult] = []
@@ -138,7 +145,13 @@ class Rescan:
             for dependant in dependants.get(name, ()) if name in last else ():
                 if dependant in taken:
                     await taken[dependant].wait()
-            results.append(await steps[name]())
+            try:
+                async with turns[name]:
+                    results.append(await steps[name]())
+            finally:
+                waiting = turns[name].statistics().tasks_waiting
+                if not waiting and self._steps.get(name) is turns[name]:
+                    del self._steps[name]
             taken[name].set()
 
         async with trio.open_nursery() as nursery:
@@ -183,7 +196,10 @@ class Rescan:
         )
 
     async def _remove(self, name: str, *, only_hot: bool) -> RescanResult:
-        if only_hot and not self._plugins.get(name).definition.manifest.lifecycle.hot_reload:
+        actor = self._plugins.find(name)
+        if actor is None:  # a look at the same time was first
+            return RescanResult(name, RescanWord.REMOVED)
+        if only_hot and not actor.definition.manifest.lifecycle.hot_reload:
             return RescanResult(name, RescanWord.SKIPPED, _NOT_HOT)
         try:
             await self._plugins.remove(name)
@@ -214,6 +230,8 @@ class Rescan:
             return _failed(name, error)
         self._events.publish(name, EventKind.ADDED, reason=f"version {one.manifest.version}")
         logger.info("plugin %s is new", name)
+        if self._plugins.was_stopped(name):
+            return RescanResult(name, RescanWord.SKIPPED, "it was stopped before its folder went")
         actor.start_nowait()
         return RescanResult(name, RescanWord.ADDED)
 

@@ -115,6 +115,9 @@ class Roles:
             reason, retry_after_s = "reloading", 1.0
         elif current.order.kind is not None:
             reason = "draining"
+        elif current.blocked_by:
+            reason, detail = "waiting", current.blocked_by
+            retry_after_s = current.restart_in_s()
         elif current.restart_at is not None:
             reason, detail = "restarting", current.reason
             retry_after_s = current.restart_in_s()
@@ -134,6 +137,8 @@ class Roles:
         """Return what keeps it down until a person acts, in a few words; empty where nothing."""
         if self.current is not None and self.current.waits_in_vain:
             return self.current.waiting
+        if self.current is not None and self.current.blocked_by:
+            return f"can't be started now: {self.current.blocked_by}"
         return "" if self.alive else f"is {self.down}"
 
     def status(self) -> PluginStatus:

@@ -24,6 +24,7 @@ from sigil_actors.ports.approval_store import ApprovalStore
 from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.ports.kv_store import KvStore
 from sigil_actors.ports.tier import Tier
+from sigil_actors.runtime.approval_records import ApprovalRecords
 from sigil_actors.runtime.builtin_functions import BuiltinFunctions
 from sigil_actors.runtime.call_tokens import CallTokens
 from sigil_actors.runtime.caller import Caller
@@ -52,10 +53,13 @@ logger = logging.getLogger(__name__)
 FAST_STOP_S = 5.0
 """What a runtime that is left by an error or a cancel takes at most to end its plugins."""
 
+RESCANS_MAX = 16
+"""Changes of the plugins folder that are taken up at once; more wait for one of them."""
+
 CHANGED_CHARACTERS_MAX = 500
 """Of the names of changed folders in a line of the log."""
 
-DIFFERENCES_RECORDED_MAX = 32
+DIFFERENCES_RECORDED_MAX = 64
 """Of what an approval's entry spells out; the hash of the snapshot stands for all of it."""
 
 LAST_RESORT_S = 5.0
@@ -103,6 +107,7 @@ class Runtime:
             actor="background",
         )
         self._events = Events(parts.enforcer.clock)
+        self._approvals = ApprovalRecords(parts.approvals)
         self._plugins = PluginSet(self._new_actor, stop_s=parts.settings.stop_grace_s)
         self._rescan = Rescan(parts.manager, self._plugins, self._events, define=self._definition)
         builtin = BuiltinFunctions(
@@ -198,6 +203,8 @@ class Runtime:
             PluginNotFoundError: there is none of that name.
             PluginHeldError: it asks for more than the version before.
             PluginStartError: it didn't come up, or its folder can't be used.
+            AuditUnavailableError: its start can't be recorded; it starts by itself once it can.
+            ApprovalsUnavailableError: what it was allowed can't be read; as above.
         """
         actor = self._plugins.get(name)
         definition = actor.definition if actor.is_running else await self._read_again(actor)
@@ -291,8 +298,9 @@ class Runtime:
                 },
             )
         )
-        store = self._parts.approvals
-        await store.write(name, with_approved(await store.read(name), held.snapshot_sha256))
+        await self._approvals.update(
+            name, lambda before: with_approved(before, held.snapshot_sha256)
+        )
         self._events.publish(name, EventKind.APPROVED, reason=f"version {held.version}")
         await self.reload(name)
 
@@ -377,7 +385,7 @@ class Runtime:
             definition,
             settings=self._parts.settings,
             snapshots=self._parts.snapshots,
-            approvals=self._parts.approvals,
+            approvals=self._approvals,
             tiers=self._parts.tiers,
         )
 
@@ -452,14 +460,25 @@ class Runtime:
     @trio.lowlevel.enable_ki_protection
     async def _follow_folder(self, watch: FolderWatch) -> None:
         """Take up what changes in the plugins folder."""
-        while True:
-            changed = await watch.wait_changed()
-            names = escape_text(", ".join(sorted(changed)), limit=CHANGED_CHARACTERS_MAX)
-            logger.info("the plugins folder has changed: %s", names)
+        # Beside one another: a plugin that takes its time to drain holds up no other one.
+        at_once = trio.Semaphore(RESCANS_MAX)
+        async with trio.open_nursery() as nursery:
+            while True:
+                changed = await watch.wait_changed()
+                names = escape_text(", ".join(sorted(changed)), limit=CHANGED_CHARACTERS_MAX)
+                logger.info("the plugins folder has changed: %s", names)
+                await at_once.acquire()
+                nursery.start_soon(self._take_up, changed, at_once)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _take_up(self, changed: frozenset[str], at_once: trio.Semaphore) -> None:
+        try:
             for result in await self._rescan.run(only_hot=True, changed=changed):
                 if result.what is not RescanWord.UNCHANGED:
                     why = f": {result.reason}" if result.reason else ""
                     logger.info("plugin %s: %s%s", result.plugin, result.what, why)
+        finally:
+            at_once.release()
 
     def shield(self) -> None:
         """Have plugins end in our order from now on, and not in that of a cancellation.

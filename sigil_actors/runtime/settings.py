@@ -25,6 +25,9 @@ class RuntimeSettings:
 
     stop_grace_s: float = 5.0
     """Seconds that a stop gives the calls in flight; OTP's default for a worker."""
+    restarts_per_minute: int = 30
+    """Restarts of one plugin within a minute, after which it is given up on whatever its manifest
+    says: `lifecycle.restart` is its author's, and a crash loop is everybody's."""
     start_timeout_s: float = 60.0
     """Seconds at most from loading to running, whatever the manifest asks; go-plugin's default."""
     mailbox_size: int = 1024

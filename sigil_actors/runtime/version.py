@@ -17,8 +17,8 @@ from sigil_actors.core.approvals import held_for, with_accepted
 from sigil_actors.core.authority import authority_of
 from sigil_actors.core.json_schema import SchemaValidator
 from sigil_actors.errors import PluginHeldError, PluginRefusedError
-from sigil_actors.ports.approval_store import ApprovalStore
 from sigil_actors.ports.tier import Tier
+from sigil_actors.runtime.approval_records import ApprovalRecords
 from sigil_actors.runtime.definition import Definition
 from sigil_actors.runtime.discovery import MANIFEST_NAME, read_manifest
 from sigil_actors.runtime.settings import RuntimeSettings
@@ -46,7 +46,7 @@ class Version:
         *,
         settings: RuntimeSettings,
         snapshots: Callable[[], Path],
-        approvals: ApprovalStore,
+        approvals: ApprovalRecords,
         tiers: Mapping[str, Tier],
     ) -> None:
         self.definition = definition
@@ -71,7 +71,8 @@ class Version:
         """
         definition = self.definition
         name, manifest = definition.name, definition.manifest
-        problems = manifest.validate()
+        # One from a folder was checked when it was read, in a thread: that can take a second.
+        problems = () if definition.is_from_folder else manifest.validate()
         if problems:
             raise PluginRefusedError(
                 name, f"has a manifest that isn't sound: {problems[0].render('manifest')}"
@@ -125,15 +126,11 @@ class Version:
         if self._is_accepted or not self._is_held_at_all or self._files is None:
             return
         name, manifest = self.definition.name, self.definition.manifest
-        before = await self._approvals.read(name)
-        after = with_accepted(
-            before,
-            authority_of(manifest),
-            manifest.version,
-            self._files.digest,
+        digest = self._files.digest
+        await self._approvals.update(
+            name,
+            lambda before: with_accepted(before, authority_of(manifest), manifest.version, digest),
         )
-        if after != before:
-            await self._approvals.write(name, after)
         self._is_accepted = True
 
     async def close(self) -> None:
@@ -185,7 +182,11 @@ class Version:
         if not self._is_held_at_all:
             return
         name, manifest = self.definition.name, self.definition.manifest
-        wider = held_for(await self._approvals.read(name), authority_of(manifest), files.digest)
+        approvals = await self._approvals.read(name)
+        # In a thread: what a hostile manifest can ask for takes long to compare.
+        wider = await trio.to_thread.run_sync(
+            held_for, approvals, authority_of(manifest), files.digest
+        )
         if wider:
             raise PluginHeldError(
                 name,

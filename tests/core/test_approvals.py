@@ -73,15 +73,14 @@ def test_what_a_narrower_version_gave_up_is_wider_again_later_unless_it_was_appr
     assert held_for(with_approved(ran_narrow, sha(3)), WIDE, sha(3)) == ()
 
 
-def test_accepting_forgets_every_approval_but_that_of_what_is_accepted() -> None:
+def test_accepting_keeps_what_was_approved() -> None:
     approved = with_approved(with_approved(RAN_NARROW, sha(2)), sha(3))
     assert with_accepted(approved, WIDE, "2.0.0", sha(2)) == PluginApprovals(
-        accepted=WIDE, accepted_version="2.0.0", accepted_sha256=sha(2), approved=(sha(2),)
+        accepted=WIDE, accepted_version="2.0.0", accepted_sha256=sha(2), approved=(sha(2), sha(3))
     )
     back = with_accepted(approved, NARROW, "1.0.0", sha(1))
-    assert back == RAN_NARROW
-    assert held_for(back, WIDE, sha(2))
-    assert with_accepted(approved, NARROW, "1.0.0", "").approved == ()
+    assert held_for(back, WIDE, sha(2)) == ()
+    assert held_for(back, WIDE, sha(4))
 
 
 def test_what_was_approved_can_be_taken_back() -> None:

@@ -372,7 +372,7 @@ async def test_where_it_cant_be_read_what_was_allowed_no_version_starts(
         assert await world.ask("alpha") == "old"
         assert "what plugin 'alpha' was allowed" in world.runtime.get("alpha").reload_failed
     async with open_folder_world(plugins, state_dir=state, wait=False) as world:
-        with pytest.raises(PluginStartError, match="what plugin 'alpha' was allowed"):
+        with pytest.raises(ApprovalsUnavailableError, match="what plugin 'alpha' was allowed"):
             await world.runtime.start("alpha")
         assert world.tier.started("alpha") == []
         await world.running("beta")
@@ -384,7 +384,7 @@ async def test_where_it_cant_be_written_what_was_allowed_no_version_starts(
     state.mkdir()
     (state / "approvals").write_text("in the way")
     async with open_folder_world(plugins, state_dir=state, wait=False) as world:
-        with pytest.raises(PluginStartError, match="what plugin 'alpha' was allowed"):
+        with pytest.raises(ApprovalsUnavailableError, match="what plugin 'alpha' was allowed"):
             await world.runtime.start("alpha")
         with pytest.raises(PluginUnavailableError):
             await world.ask("alpha")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from itertools import pairwise
 
 import attrs
@@ -492,3 +493,64 @@ async def test_a_runtime_that_is_cancelled_while_it_opens_ends(steps: int) -> No
             async with open_world(plugins=PLUGINS):
                 await trio.sleep_forever()
     assert scope.cancelled_caught
+
+
+async def test_no_manifest_makes_a_crash_loop_without_end(autojump_clock: MockClock) -> None:
+    policy = RestartPolicy(max_restarts=1000, period=1e-9, backoff=0, backoff_max=0)
+    plugins = {"echo-tool": attrs.evolve(PLUGIN, failing_starts=10**6)}
+    async with open_world(manifest(restart=policy), plugins=plugins, wait=False) as world:
+        with pytest.raises(PluginUnavailableError, match="quarantined"):
+            await world.runtime.wait_until_running("echo-tool")
+        assert world.tier.starts["echo-tool"] == 31  # settings.restarts_per_minute, and the first
+
+
+async def test_an_outage_of_the_log_is_no_fault_of_a_plugin(autojump_clock: MockClock) -> None:
+    store = FaultyAuditStore(MemoryAuditStore(), fail_appends=range(1, 4), fail_openings=[2, 3, 4])
+    policy = RestartPolicy(max_restarts=0)
+    async with open_world(manifest(restart=policy), audit_store=store, wait=False) as world:
+        with pytest.raises(PluginUnavailableError, match="waiting"):
+            await world.runtime.wait_until_running("echo-tool")
+        with pytest.raises(AuditUnavailableError):
+            await world.runtime.start("echo-tool")
+        await trio.sleep(100)
+        status = world.runtime.get("echo-tool")
+        assert (status.state, status.reason) == (PluginState.RUNNING, "")
+
+
+async def test_a_stop_is_never_refused_however_many_orders_wait(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world(plugins=PLUGINS) as world, trio.open_nursery() as nursery:
+
+        async def reload() -> None:
+            with suppress(PluginUnavailableError):
+                await world.runtime.reload("echo-tool")
+
+        for _ in range(200):
+            nursery.start_soon(reload)
+        await trio.lowlevel.checkpoint()
+        await world.runtime.stop("echo-tool")
+        assert world.tier.open_sessions == []
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_start_that_a_stop_overtook_is_void(autojump_clock: MockClock) -> None:
+    async with open_world(plugins=PLUGINS) as world:
+        await world.runtime.stop("echo-tool")
+        actor = world.runtime._plugins.get("echo-tool")
+        actor.start_nowait()
+        await world.runtime.stop("echo-tool")
+        await trio.sleep(100)
+        assert world.runtime.get("echo-tool").state is PluginState.STOPPED
+
+
+async def test_what_a_plugin_says_of_its_health_is_safe_to_show(
+    autojump_clock: MockClock,
+) -> None:
+    said = Health(HealthStatus.DEGRADED, "\x1b[31mred\nsecond line\u202e")
+    plugins = {"echo-tool": attrs.evolve(PLUGIN, health=said)}
+    async with open_world(plugins=plugins) as world:
+        health = world.runtime.get("echo-tool").health
+        assert health is not None
+        assert health.message.isprintable()
+        assert health.message.startswith("\\x1b[31mred")
