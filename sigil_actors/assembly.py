@@ -46,8 +46,9 @@ async def open_runtime(
         host_functions: What plugins may call back, by capability pattern; the longest one wins.
         settings: Bounds and times.
         configs: The configuration of each plugin, by its name.
-        state_dir: Where plugins' keys and values and the snapshots are kept. Without one, keys and
-            values live as long as the block, and snapshots lie in the machine's temporary folder.
+        state_dir: Where plugins' keys and values, the snapshots, and what each plugin was allowed
+            are kept. Without one, all of that lives as long as the block: the first version of each
+            plugin after a start runs without being compared with the one before.
         tiers: The ways of running plugins; those of this package where none are given.
         clock: The time of day, for audit entries.
 
