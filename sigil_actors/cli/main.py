@@ -150,11 +150,8 @@ def _usage_remedy(error: "CycloptsError", arguments: Sequence[str]) -> str:
     from cyclopts import MissingArgumentError
 
     command, plugin = (*arguments, "", "")[:2]
-    if (
-        command == "call"
-        and isinstance(error, MissingArgumentError)
-        and plugin[:1] not in {"", "-"}
-    ):
+    lacks_tool = isinstance(error, MissingArgumentError) and " TOOL " in str(error)
+    if command == "call" and lacks_tool and plugin[:1] not in {"", "-"}:
         return f"{shlex.join(('sigil-actors', 'describe', plugin))} names its tools"
     if command in {name for _, name, _ in _COMMANDS}:
         return f"See sigil-actors {command} --help"

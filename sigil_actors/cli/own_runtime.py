@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import attrs
 import trio
 
 from sigil_actors.assembly import open_runtime
@@ -15,7 +14,6 @@ from sigil_actors.cli.supervisor import warn_of_unused
 from sigil_actors.control.client import ControlClient
 from sigil_actors.control.operations import RuntimeOperations, check_not_refused
 from sigil_actors.core.json_value import JsonObject
-from sigil_actors.core.restart import RestartType
 from sigil_actors.errors import StateFolderHeldError
 from sigil_actors.runtime.discovery import Discovery, Found, discover
 from sigil_actors.runtime.manager import not_found
@@ -55,7 +53,10 @@ async def open_operations(
                     raise
                 await trio.sleep(_HELD_PAUSE_S)
             else:
-                yield RuntimeOperations(runtime, uid=os.getuid())
+                # Who calls once wants to hear why it doesn't start, not to wait until it was tried
+                # six times. Its manifest stays as it is: what runs is what others are compared
+                # with, and a supervisor's next.
+                yield RuntimeOperations(runtime, uid=os.getuid(), gives_up_at_once=True)
                 return
         await warn_of_unused(client, plugins=plugins, config=config)
         yield client
@@ -68,7 +69,7 @@ async def _open_runtime_of(
     from sigil_actors import SqliteAuditStore
 
     configs = read_config(config)
-    wanted = [_without_restart(found) for found in await find_plugin(plugin, plugins)]
+    wanted = await find_plugin(plugin, plugins)
     async with open_runtime(
         manifests=wanted,
         audit_store=SqliteAuditStore(audit_folder(state)),
@@ -112,12 +113,3 @@ def _with_dependencies(plugin: str, discovery: Discovery) -> Sequence[Found]:
             wanted.add(name)
             todo.extend(by_name[name].manifest.dependencies)
     return [found for found in discovery.found if found.manifest.name in wanted]
-
-
-def _without_restart(found: Found) -> Found:
-    # Who calls once wants to hear why it doesn't start, not to wait until it was tried six times.
-    lifecycle = found.manifest.lifecycle
-    once = attrs.evolve(
-        lifecycle, restart=attrs.evolve(lifecycle.restart, type=RestartType.TEMPORARY)
-    )
-    return attrs.evolve(found, manifest=attrs.evolve(found.manifest, lifecycle=once))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, assert_never
 
 import attrs
+import trio
 
 from sigil_actors.control.error_report import ErrorReport, report_of
 from sigil_actors.control.operator_log import OperatorLog
@@ -46,7 +47,7 @@ from sigil_actors.errors import (
 )
 from sigil_actors.runtime.chunks import Chunks
 from sigil_actors.runtime.discovery import DiscoveryProblem
-from sigil_actors.runtime.events import EventStream
+from sigil_actors.runtime.events import EventKind, EventStream
 from sigil_actors.runtime.runtime import Runtime
 from sigil_actors.runtime.session import Session
 from sigil_actors.runtime.status import HeldVersion, PluginStatus
@@ -85,8 +86,25 @@ def check_patterns(*sets: Sequence[str]) -> None:
 class RuntimeOperations:
     """Asks a runtime in this process on behalf of one operator."""
 
-    def __init__(self, runtime: Runtime, *, uid: int, plugins: Path | None = None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        uid: int,
+        plugins: Path | None = None,
+        gives_up_at_once: bool = False,
+    ) -> None:
+        """Ask `runtime`, for the user `uid`.
+
+        Args:
+            runtime: Who is asked.
+            uid: The operator, as the kernel says.
+            plugins: The folder that it was given, for those who ask which it is.
+            gives_up_at_once: Whether a plugin that ends while somebody waits for it isn't waited
+                for until it was tried again.
+        """
         self._runtime = runtime
+        self._gives_up_at_once = gives_up_at_once
         self._plugins = plugins
         self._operator = operator_name(uid)
         self._log = OperatorLog(runtime.enforcer, self._operator)
@@ -295,7 +313,10 @@ class RuntimeOperations:
         # One that has crashed is not waited for: its caller is told so, and when to try again.
         if status.restarts == 0 and status.state is not PluginState.DRAINING:
             try:
-                await self._runtime.wait_until_running(plugin)
+                if self._gives_up_at_once:
+                    await self._wait_until_up_or_ended(plugin)
+                else:
+                    await self._runtime.wait_until_running(plugin)
             except PluginUnavailableError:
                 held = self._runtime.get(plugin).held
                 if held is None:
@@ -306,6 +327,34 @@ class RuntimeOperations:
                     snapshot_sha256=held.snapshot_sha256,
                     differences=held.differences,
                 ) from None
+
+    async def _wait_until_up_or_ended(self, plugin: str) -> None:
+        """Wait until a plugin runs, unless it, or one that it needs, ends by itself meanwhile.
+
+        Raises:
+            PluginUnavailableError: it is down, and nobody is going to start it.
+            PluginStartError: it, or one that it needs, has ended.
+        """
+        ended: list[str] = []
+        async with self._runtime.events() as events, trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                async for event in events:
+                    if event.kind is EventKind.RESTART:
+                        ended.append(event.plugin)
+                        nursery.cancel_scope.cancel()
+
+            ended.extend(status.name for status in self._runtime.list() if status.restarts)
+            if not ended:
+                nursery.start_soon(watch)
+                await self._runtime.wait_until_running(plugin)
+                nursery.cancel_scope.cancel()
+        if ended:
+            status = self._runtime.get(ended[0])
+            why = status.reason or status.last_error
+            raise PluginStartError(
+                plugin, f"doesn't come up: {why}", remedy="Mend it, or what it needs, and try again"
+            )
 
 
 class _EventsOf:

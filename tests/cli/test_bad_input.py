@@ -512,3 +512,17 @@ def test_a_capability_that_is_none_is_3_with_a_supervisor_and_without(
     assert sigil("explain", "text-tool", "a..b", *where).returncode == 3
     with supervisor(plugins, state):
         assert sigil("explain", "text-tool", "a..b", *where).returncode == 3
+
+
+def test_without_a_supervisor_a_plugin_that_doesnt_come_up_is_tried_once(
+    plugins: Path, state: Path
+) -> None:
+    add_plugin(plugins, "junk", b"junk")
+    with (plugins / "text-tool" / "plugin.yaml").open("a") as manifest:
+        manifest.write('\ndependencies: {junk: ">= 1.0.0"}\n')
+    for plugin in ("junk", "text-tool"):
+        done = sigil("call", plugin, "stats", STATS, "--plugins", plugins, "--state", state)
+        assert done.returncode == 1
+        assert f"plugin '{plugin}' doesn't come up: " in done.stderr
+        assert "starts with the bytes 6a 75 6e 6b, not with 00 61 73 6d" in done.stderr
+        assert done.stderr.count("it is started again in") == 1

@@ -170,6 +170,16 @@ def test_a_second_signal_kills(slow: Path, tmp_path: Path) -> None:
     assert sigil("audit", "verify", "--state", tmp_path / "state").returncode == 0
 
 
+def test_what_a_call_has_run_isnt_held_by_the_supervisor_that_comes_after_it(
+    tmp_path: Path,
+) -> None:
+    where = ("--plugins", EXAMPLES, "--state", tmp_path / "state")
+    assert sigil("call", *CALLS["answered"], *where).returncode == 0
+    with supervisor(EXAMPLES, tmp_path / "state"):
+        called = sigil("call", *CALLS["answered"], "--state", tmp_path / "state")
+        assert called.returncode == 0, called.stderr
+
+
 def test_a_killed_supervisor_leaves_nothing_in_the_way_of_the_next(tmp_path: Path) -> None:
     state = tmp_path / "state"
     for _ in range(3):
