@@ -336,6 +336,7 @@ class RuntimeOperations:
             PluginStartError: it, or one that it needs, has ended.
         """
         ended: list[str] = []
+        down: PluginUnavailableError | None = None
         async with self._runtime.events() as events, trio.open_nursery() as nursery:
 
             async def watch() -> None:
@@ -347,8 +348,13 @@ class RuntimeOperations:
             ended.extend(status.name for status in self._runtime.list() if status.restarts)
             if not ended:
                 nursery.start_soon(watch)
-                await self._runtime.wait_until_running(plugin)
+                try:
+                    await self._runtime.wait_until_running(plugin)
+                except PluginUnavailableError as error:
+                    down = error  # raised outside, as it is: the nursery would make a group of it
                 nursery.cancel_scope.cancel()
+        if down is not None:
+            raise down
         if ended:
             status = self._runtime.get(ended[0])
             why = status.reason or status.last_error
