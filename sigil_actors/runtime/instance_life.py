@@ -22,6 +22,7 @@ from sigil_actors.core.execution import RegisteredExecution
 from sigil_actors.core.json_value import JsonValue
 from sigil_actors.core.lifecycle import PluginInstance, PluginState
 from sigil_actors.core.text import escape_text
+from sigil_actors.core.wording import counted
 from sigil_actors.errors import (
     PluginCrashedError,
     PluginStartError,
@@ -237,9 +238,9 @@ class InstanceLife:
             self._enter(PluginState.DRAINING)
             if self.gate.in_flight:
                 logger.info(
-                    "plugin %s: %d calls may finish, within %g s at most",
+                    "plugin %s: %s may finish, within %g s at most",
                     self._definition.name,
-                    self.gate.in_flight,
+                    counted(self.gate.in_flight, "call"),
                     self._manifest.lifecycle.graceful_shutdown_timeout,
                 )
             await self._drain()
@@ -247,7 +248,9 @@ class InstanceLife:
         self._enter(PluginState.STOPPING)
         name, cut_off = self._definition.name, self.gate.in_flight
         if cut_off:
-            logger.warning("plugin %s: %d calls are cut off, since it is stopped", name, cut_off)
+            logger.warning(
+                "plugin %s is stopped, which cuts off %s", name, counted(cut_off, "call")
+            )
         self.gate.end(
             PluginUnavailableError(
                 name, "stopped", detail="it was stopped before this call had finished"

@@ -6,6 +6,7 @@ from enum import StrEnum
 import attrs
 
 from sigil_actors.actors.mailbox import MailboxStatistics
+from sigil_actors.core.wording import counted
 
 
 class NodeKind(StrEnum):
@@ -60,11 +61,11 @@ class TreeNode:
         if self.in_flight:
             parts.append(f"{self.in_flight} in flight")
         if self.restarts:
-            parts.append(f"{self.restarts} restarts")
+            parts.append(counted(self.restarts, "restart"))
         if self.mailbox is not None and (self.mailbox.waiting or self.mailbox.orders):
             parts.append(f"{self.mailbox.waiting + self.mailbox.orders} waiting")
         if self.mailbox is not None and self.mailbox.dead_letters:
-            parts.append(f"{self.mailbox.dead_letters} dead letters")
+            parts.append(counted(self.mailbox.dead_letters, "dead letter"))
         if self.last_error:
             parts.append(f"last error: {self.last_error}")
         return "  ".join(parts)

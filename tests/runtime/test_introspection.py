@@ -61,7 +61,7 @@ async def test_calls_restarts_and_the_last_error_are_in_the_tree(autojump_clock:
         assert node is not None
         assert (node.restarts, node.in_flight, node.generation) == (1, 1, 2)
         assert "out of memory" in node.last_error
-        assert "1 in flight  1 restarts  last error: plugin 'echo-tool'" in next(node.lines())
+        assert "1 in flight  1 restart  last error: plugin 'echo-tool'" in next(node.lines())
         assert node.children[0].in_flight == 1
         nursery.cancel_scope.cancel()
 

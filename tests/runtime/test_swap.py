@@ -457,8 +457,8 @@ async def test_a_call_that_is_cut_off_is_told_so(
             await wait_all_tasks_blocked()
             with caplog.at_level("INFO"):
                 await world.runtime.drain(NAME)
-    assert "1 calls may finish, within 3 s at most" in caplog.text
-    assert "1 calls are cut off" in caplog.text
+    assert "1 call may finish, within 3 s at most" in caplog.text
+    assert "cuts off 1 call" in caplog.text
 
 
 @pytest.mark.parametrize("crash_after_s", [None, 1], ids=["down before", "down meanwhile"])
