@@ -145,8 +145,8 @@ LIFE = (
     Mutant(
         name="giving-up-forgotten",
         file="runtime/deployment.py",
-        old="            self.gave_up = True\n",
-        new="            self.gave_up = False\n",
+        old="        except RestartIntensityError:\n            self.gave_up = True\n",
+        new="        except RestartIntensityError:\n            self.gave_up = False\n",
         why="what crashed too often isn't quarantined",
     ),
     Mutant(

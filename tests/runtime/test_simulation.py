@@ -333,7 +333,12 @@ async def operate(world: Simulated, runtime: Runtime, tier: FakeTier) -> None:
     rng = world.rng
     await trio.sleep(rng.random() * world.spread_s * rng.choice([1, 1, 4]))
     name = world.favourite or rng.choice(NAMES)
-    verb = rng.choice(["start", "start", "stop", "stop", "drain", "reload", "take up", "take up"])
+    verb = rng.choice(["start", "stop", "stop", "drain", "reload", *["take up"] * 4])
+    if verb in ("stop", "drain"):
+        for _ in range(rng.choice([0, 20])):
+            if runtime.get(name).in_flight:  # else there is little to see
+                break
+            await trio.sleep(0.5)
     began = trio.current_time()
     world.orders += 1
     order = world.orders
@@ -459,7 +464,7 @@ async def scenario(rng: random.Random) -> None:
         spread_s=rng.choice([0.5, 2, 20]),
         step_s=rng.choice([3, 3, 20]),
         favourite=rng.choice([None, *NAMES]),
-        crossed=rng.random() < 0.2,
+        crossed=rng.random() < 0.35,
     )
     too_slow = {name: rng.random() < 0.1 and not world.patient for name in NAMES}
     tier = FakeTier({name: chosen_plugin(world, name, too_slow=too_slow[name]) for name in NAMES})
