@@ -13,6 +13,14 @@ import attrs
 import outcome
 import trio
 
+# By name: an ask looks each of them up once, and there are hundreds of thousands a second.
+from trio.lowlevel import (
+    checkpoint_if_cancelled,
+    current_task,
+    reschedule,
+    wait_task_rescheduled,
+)
+
 from sigil_actors.errors import SigilError
 
 BATCH_MAX = 64
@@ -56,10 +64,13 @@ _NO_ASKS: "dict[Envelope, None]" = {}
 """Where a message that was told is never found."""
 
 
+_NO_ANSWER = object()
+
+
 class Envelope:
     """A message under way, and, where it was asked, the place in which its asker waits."""
 
-    __slots__ = ("_asks", "_result", "asker", "is_wanted", "message")
+    __slots__ = ("_asks", "answer", "asker", "is_wanted", "message")
 
     def __init__(self, message: object, asks: "dict[Envelope, None] | None" = None) -> None:
         self.message = message
@@ -68,7 +79,8 @@ class Envelope:
         self._asks: dict[Envelope, None] = _NO_ASKS if asks is None else asks
         self.asker: trio.lowlevel.Task | None = None
         """The task that is parked here; belongs to the mailbox."""
-        self._result: outcome.Outcome[object] | None = None
+        self.answer: object = _NO_ANSWER
+        """What was replied. It travels here, and not through trio, which would wrap it anew."""
 
     @property
     def is_asked(self) -> bool:
@@ -84,11 +96,10 @@ class Envelope:
         del self._asks[self]
         # Cleared first: rescheduling a task twice is an internal error of trio.
         asker, self.asker = self.asker, None
-        if asker is None:
-            # One that waited for room was let in, and has not got to its place yet.
-            self._result = outcome.Value(value)
-        else:
-            trio.lowlevel.reschedule(asker, outcome.Value(value))
+        self.answer = value
+        # One that waited for room was let in, and may not have got to its place yet.
+        if asker is not None:
+            reschedule(asker)
 
     @trio.lowlevel.enable_ki_protection
     def fail(self, error: BaseException) -> None:
@@ -100,18 +111,21 @@ class Envelope:
         del self._asks[self]
         asker, self.asker = self.asker, None
         if asker is None:
-            self._result = outcome.Error(error)
+            self.answer = outcome.Error(error)
         else:
-            trio.lowlevel.reschedule(asker, outcome.Error(error))
+            reschedule(asker, outcome.Error(error))
 
     @trio.lowlevel.enable_ki_protection
     async def wait_reply(self) -> object:
         """Wait for the answer; belongs to the asker."""
-        if self._result is not None:
+        if self.answer is not _NO_ANSWER:
             await trio.lowlevel.cancel_shielded_checkpoint()
-            return self._result.unwrap()
-        self.asker = trio.lowlevel.current_task()
-        return await trio.lowlevel.wait_task_rescheduled(self.abandon)
+            if isinstance(self.answer, outcome.Error):
+                self.answer.unwrap()
+            return self.answer
+        self.asker = current_task()
+        await wait_task_rescheduled(self.abandon)
+        return self.answer
 
     def abandon(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         """Let go of an asker that was cancelled; a late reply then does nothing."""
@@ -186,7 +200,7 @@ class Mailbox:
         Raises:
             ActorDownError: the actor is gone, or went before it answered.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await checkpoint_if_cancelled()
         asks = self._asks
         envelope = Envelope(message, asks)
         asks[envelope] = None
@@ -204,11 +218,11 @@ class Mailbox:
         receiver = self._receiver
         if receiver is not None:
             self._receiver = None
-            trio.lowlevel.reschedule(receiver)
+            reschedule(receiver)
         # Nobody can have answered yet: no other task has had a turn.
-        envelope.asker = trio.lowlevel.current_task()
-        reply: Reply = await trio.lowlevel.wait_task_rescheduled(envelope.abandon)
-        return reply
+        envelope.asker = current_task()
+        await wait_task_rescheduled(envelope.abandon)
+        return envelope.answer  # type: ignore[return-value]  # a cast is a call
 
     @trio.lowlevel.enable_ki_protection
     async def order(self, message: Request[Reply]) -> Reply:
@@ -217,7 +231,7 @@ class Mailbox:
         Raises:
             ActorDownError: the actor is gone, or went before it answered.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await checkpoint_if_cancelled()
         envelope = Envelope(message, self._asks)
         self._send_order_nowait(envelope)
         self._asks[envelope] = None
@@ -275,8 +289,8 @@ class Mailbox:
         else:
             if self._receiver is not None:
                 raise trio.BusyResourceError(f"two tasks receive from {self.owner}")
-            self._receiver = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
+            self._receiver = current_task()
+            await wait_task_rescheduled(self._stop_waiting)
         # From here on nothing waits, so that what is taken is also returned.
         if self._closed is not None or self._orders:
             return self._take(limit)
@@ -356,7 +370,7 @@ class Mailbox:
     def _wake(self) -> None:
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
-            trio.lowlevel.reschedule(receiver)
+            reschedule(receiver)
 
     def _stop_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._receiver = None

@@ -28,7 +28,7 @@ _MAILBOX = (
     Mutant(
         name="ask-wakes-nobody",
         file="actors/mailbox.py",
-        old="            self._receiver = None\n            trio.lowlevel.reschedule(receiver)\n"
+        old="            self._receiver = None\n            reschedule(receiver)\n"
         "        # Nobody",
         new="            self._receiver = receiver\n        # Nobody",
         why="an actor that sleeps isn't woken by a question",
@@ -43,7 +43,7 @@ _MAILBOX = (
     Mutant(
         name="early-reply-lost",
         file="actors/mailbox.py",
-        old="        if self._result is not None:\n",
+        old="        if self.answer is not _NO_ANSWER:\n",
         new="        if False:\n",
         why="a reply that comes before its asker has got to its place is lost",
     ),
