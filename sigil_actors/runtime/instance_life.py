@@ -218,10 +218,11 @@ class InstanceLife:
                 },
             )
         )
-        await enforcer.register_plugin(
-            name, manifest.capabilities, manifest.deny_capabilities, generation
-        )
         try:
+            # Within: cancelled while it waits for the reply, it may have been registered.
+            await enforcer.register_plugin(
+                name, manifest.capabilities, manifest.deny_capabilities, generation
+            )
             yield
         finally:
             # Shielded, so that a dead generation's sets don't stay; the enforcer replies at once,

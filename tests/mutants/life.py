@@ -122,10 +122,10 @@ LIFE = (
     Mutant(
         name="runs-unregistered",
         file="runtime/instance_life.py",
-        old="        await enforcer.register_plugin(\n"
-        "            name, manifest.capabilities, manifest.deny_capabilities, generation\n"
-        "        )\n",
-        new="        await trio.lowlevel.checkpoint()\n",
+        old="            await enforcer.register_plugin(\n"
+        "                name, manifest.capabilities, manifest.deny_capabilities, generation\n"
+        "            )\n",
+        new="            await trio.lowlevel.checkpoint()\n",
         why="an instance runs whose capabilities nobody knows",
     ),
     Mutant(
