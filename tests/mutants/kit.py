@@ -28,8 +28,7 @@ _MAILBOX = (
     Mutant(
         name="ask-wakes-nobody",
         file="actors/mailbox.py",
-        old="            self._receiver = None\n            reschedule(receiver)\n"
-        "        # Nobody",
+        old="            self._receiver = None\n            reschedule(receiver)\n        # Nobody",
         new="            self._receiver = receiver\n        # Nobody",
         why="an actor that sleeps isn't woken by a question",
     ),
