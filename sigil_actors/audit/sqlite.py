@@ -13,9 +13,9 @@ from typing import Self, TypeVar
 
 import trio
 
+from sigil_actors.actors.worker_thread import run_in_worker
 from sigil_actors.audit.segment_reader import query_segment
 from sigil_actors.audit.segment_writer import SegmentWriter
-from sigil_actors.audit.worker_thread import run_in_worker
 from sigil_actors.core.audit_entry import GENESIS, AuditEntry, AuditFilter
 from sigil_actors.errors import AuditUnavailableError
 

@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from sigil_actors.actors.nursery import open_bare_nursery
+from sigil_actors.actors.worker_thread import run_in_worker
 from sigil_actors.core.approvals import with_approved
 from sigil_actors.core.audit_entry import AuditEntry
 from sigil_actors.core.capability import CapabilitySet
@@ -394,8 +395,8 @@ class Runtime:
         name, folder = definition.name, definition.folder
         if folder is None or not definition.is_from_folder:
             return definition
-        read = await trio.to_thread.run_sync(
-            lambda: read_plugin(folder, tiers=tuple(self._parts.tiers))
+        read = await run_in_worker(
+            lambda: read_plugin(folder, tiers=tuple(self._parts.tiers)), abandon_on_cancel=False
         )
         if isinstance(read, Found):
             if read.manifest.name == name:

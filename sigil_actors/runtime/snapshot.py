@@ -17,6 +17,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from sigil_actors.actors.worker_thread import run_in_worker
 from sigil_actors.errors import LimitExceededError, PluginStartError
 
 _DEPTH_MAX = 32
@@ -47,12 +48,16 @@ async def open_snapshot(
         LimitExceededError: it holds more than `bytes_max` or `files_max`.
     """
     target = Path(
-        await trio.to_thread.run_sync(lambda: tempfile.mkdtemp(prefix=f"{plugin}-", dir=into))
+        await run_in_worker(
+            lambda: tempfile.mkdtemp(prefix=f"{plugin}-", dir=into), abandon_on_cancel=False
+        )
     )
     try:
         copier = _Copier(plugin, bytes_max=bytes_max, files_max=files_max)
         try:
-            snapshot = await trio.to_thread.run_sync(copier.copy, source, target)
+            snapshot = await run_in_worker(
+                lambda: copier.copy(source, target), abandon_on_cancel=False
+            )
         except OSError as error:
             raise PluginStartError(
                 plugin,
@@ -63,7 +68,7 @@ async def open_snapshot(
     finally:
         # Shielded, so that a cancelled runtime leaves no copies behind; removing local files ends.
         with trio.move_on_after(30, shield=True):
-            await trio.to_thread.run_sync(_remove, target)
+            await run_in_worker(lambda: _remove(target), abandon_on_cancel=False)
 
 
 class _Copier:

@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from sigil_actors.actors.worker_thread import run_in_worker
 from sigil_actors.core.approvals import held_for, with_accepted
 from sigil_actors.core.authority import authority_of
 from sigil_actors.core.json_schema import SchemaValidator
@@ -158,7 +159,7 @@ class Version:
         )
         if definition.is_from_folder:
             try:
-                await trio.to_thread.run_sync(self._compare, snapshot.folder)
+                await run_in_worker(lambda: self._compare(snapshot.folder), abandon_on_cancel=False)
             except BaseException:
                 await self.close()
                 self._stack = AsyncExitStack()
@@ -184,8 +185,9 @@ class Version:
         name, manifest = self.definition.name, self.definition.manifest
         approvals = await self._approvals.read(name)
         # In a thread: what a hostile manifest can ask for takes long to compare.
-        wider = await trio.to_thread.run_sync(
-            held_for, approvals, authority_of(manifest), files.digest
+        wider = await run_in_worker(
+            lambda: held_for(approvals, authority_of(manifest), files.digest),
+            abandon_on_cancel=False,
         )
         if wider:
             raise PluginHeldError(

@@ -62,7 +62,9 @@ LAYERS: Mapping[str, Layer] = {
     # A kit that knows nothing of plugins: of the core it takes the planning of restarts, no more.
     "actors": Layer(ours={"core.restart", "errors"}, foreign={"attrs", "outcome", "trio"}),
     "rpc": Layer(ours={"errors"}, foreign={"attrs", "grpc", "hpack", "outcome", "trio"}),
-    "audit": Layer(ours={"ports", "core", "errors"}, foreign={"attrs", "trio"}),
+    "audit": Layer(
+        ours={"actors.worker_thread", "ports", "core", "errors"}, foreign={"attrs", "trio"}
+    ),
     "storage": Layer(ours={"ports", "core", "errors"}, foreign={"attrs", "trio"}),
     "egress": Layer(ours={"ports", "core", "errors"}, foreign={"attrs", "trio"}),
     # Sibling tiers don't know one another; what process and container share is in tiers.remote.

@@ -41,8 +41,16 @@ class _GivesTurns(trio.abc.Instrument):
             time.sleep(_TURN_S)
 
 
-async def run_in_worker(work: Callable[[], Result], *, limiter: trio.CapacityLimiter) -> Result:
-    """Return what `work` returns, from a thread; on cancellation the thread is left to itself."""
+async def run_in_worker(
+    work: Callable[[], Result],
+    *,
+    limiter: trio.CapacityLimiter | None = None,
+    abandon_on_cancel: bool = True,
+) -> Result:
+    """Return what `work` returns, from a thread.
+
+    On cancellation the thread is left to itself, or else waited for.
+    """
     turns = _GivesTurns()
 
     def work_and_say_so() -> Result:
@@ -55,7 +63,7 @@ async def run_in_worker(work: Callable[[], Result], *, limiter: trio.CapacityLim
     trio.lowlevel.add_instrument(turns)
     try:
         return await trio.to_thread.run_sync(
-            work_and_say_so, abandon_on_cancel=True, limiter=limiter
+            work_and_say_so, abandon_on_cancel=abandon_on_cancel, limiter=limiter
         )
     finally:
         trio.lowlevel.remove_instrument(turns)

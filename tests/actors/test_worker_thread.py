@@ -6,7 +6,7 @@ import time
 import pytest
 import trio
 
-from sigil_actors.audit.worker_thread import run_in_worker
+from sigil_actors.actors.worker_thread import run_in_worker
 
 
 async def test_turns_are_given_while_the_thread_works_and_the_loop_is_busy(
