@@ -175,7 +175,7 @@ class Deployment:
         """Run again after having stepped aside."""
         self.is_aside = False
         self.life = PluginInstance(self.definition.name, generation=0)
-        self.reason = self.remedy = ""
+        self.reason = self.remedy = self.blocked_by = ""
         self.order = StopOrder()
         self.drain_began = None
         self._supervisor = self._new_supervisor()
@@ -205,10 +205,11 @@ class Deployment:
                 await self._verdict.wait()
                 self._verdict = trio.Event()
         finally:
-            self.is_over = True
             self.instance = None
             self.restart_at = None
             await self.version.close()
+            # Not before its files are gone: who waits for its end waits for that too.
+            self.is_over = True
             self._listener.over(self)
 
     async def _wait_to_go(self) -> None:
@@ -304,6 +305,9 @@ class Deployment:
                 logger.warning("plugin %s waits: %s", self.definition.name, error)
                 self._failed(error)
                 self.blocked_by = explained(error)
+            except BaseException:
+                self.blocked_by = ""
+                raise
             else:
                 return
             self.restart_at = trio.current_time() + pause_s

@@ -370,7 +370,7 @@ class PluginActor:
         """Let the candidate start, now that the place is free."""
         if self._roles.candidate is not None and not self._roles.candidate.is_over:
             self._roles.candidate.go()
-        elif self._roles.current is not None:
+        elif self._roles.current is not None and not self._roles.current.is_over:
             self._roles.current.resume()
         self._roles.notify()
 
@@ -399,8 +399,9 @@ class PluginActor:
             self._roles.reload_failed = error.what[:REASON_CHARACTERS_MAX]
             self._announcer.reload_failed(candidate, self._roles.reload_failed)
         self._fail_reloading(error)
-        if self._roles.current is not None and self._roles.current.is_aside:
-            self._roles.current.resume()
+        current = self._roles.current
+        if current is not None and current.is_aside and not current.is_over:
+            current.resume()
 
     def _hold(self, deployment: Deployment, error: PluginHeldError) -> None:
         self._roles.held = HeldVersion(
@@ -473,6 +474,9 @@ class PluginActor:
             self._roles.leaving = None
         elif deployment is self._roles.current and self._roles.candidate is None:
             self._settle_down(deployment)
+        elif deployment is self._roles.current and deployment.is_aside:
+            # It ended by itself while it was told to step aside: the place is free all the same.
+            self.stepped_aside(deployment)
         self._settle_starting()
         if not self._roles.alive:
             self._end_stop()

@@ -152,8 +152,9 @@ LIFE = (
     Mutant(
         name="resumes-under-its-old-order",
         file="runtime/deployment.py",
-        old='        self.reason = self.remedy = ""\n        self.order = StopOrder()\n',
-        new='        self.reason = self.remedy = ""\n',
+        old='        self.reason = self.remedy = self.blocked_by = ""\n'
+        "        self.order = StopOrder()\n",
+        new='        self.reason = self.remedy = self.blocked_by = ""\n',
         why="what stepped aside ends when it should run again",
     ),
     Mutant(

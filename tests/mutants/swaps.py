@@ -76,8 +76,8 @@ SWAPS = (
     Mutant(
         name="no-way-back",
         file="runtime/plugin_actor.py",
-        old="        if self._roles.current is not None and self._roles.current.is_aside:\n"
-        "            self._roles.current.resume()\n",
+        old="        if current is not None and current.is_aside and not current.is_over:\n"
+        "            current.resume()\n",
         new="",
         why="what stepped aside for a version that failed stays down",
     ),

@@ -25,6 +25,7 @@ from sigil_actors import (
 from sigil_actors.core.calls import ExecuteRequest, Health, HealthStatus
 from sigil_actors.core.restart import RestartPolicy, RestartType
 from sigil_actors.ports.host_functions import HostFunctions
+from sigil_actors.runtime.version import Version
 from sigil_actors.testing import FakePlugin, ScriptCrash
 from sigil_actors.testing.faults import Fail, Hang
 from tests.runtime.world import World, manifest, open_world
@@ -480,3 +481,49 @@ async def test_a_second_reload_waits_for_the_first_though_the_old_version_is_gon
             await first()
             await second()
         assert world.runtime.get(NAME).state is PluginState.RUNNING
+
+
+def closing_late(monkeypatch: pytest.MonkeyPatch, *, first_s: float, others_s: float) -> None:
+    """Take as long over the files as large snapshots may; the first version's and the others'."""
+    real, made = Version.close, list[Version]()
+    make = Version.__init__
+
+    def noted(self: Version, *args: Any, **kwargs: Any) -> None:
+        made.append(self)
+        make(self, *args, **kwargs)
+
+    async def close(self: Version) -> None:
+        await trio.sleep(first_s if self is made[0] else others_s)
+        await real(self)
+
+    monkeypatch.setattr(Version, "__init__", noted)
+    monkeypatch.setattr(Version, "close", close)
+
+
+async def test_a_stop_is_over_when_the_files_of_every_version_are_gone(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing_late(monkeypatch, first_s=3, others_s=1)
+    async with open_world(plugins=old()) as world, trio.open_nursery() as nursery:
+        await ask_for_crash(world)  # an end of its own, earlier, is no reason for the next one
+        await world.runtime.wait_until_running(NAME)
+        nursery.start_soon(reload_whatever_comes, world)
+        await trio.sleep(1)
+        began = trio.current_time()
+        await world.runtime.stop(NAME)
+        assert trio.current_time() - began == pytest.approx(3)
+        with pytest.raises(PluginUnavailableError, match="stopped"):
+            await ask(world)
+
+
+async def test_a_version_whose_predecessor_is_just_being_given_up_on_takes_over(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing_late(monkeypatch, first_s=3, others_s=0)
+    policy = RestartPolicy(max_restarts=0, period=1, backoff=0, backoff_max=0)
+    async with open_world(manifest(restart=policy), plugins=old()) as world:
+        world.tier.set_plugin(NAME, version("new"))
+        await ask_for_crash(world)
+        with trio.fail_after(20):
+            await world.runtime.reload(NAME)  # while the files of the old one are being removed
+        assert await ask(world) == "new"
