@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from sigil_actors.actors.worker_thread import run_in_worker
 from sigil_actors.core.dependencies import order_by_dependencies
 from sigil_actors.core.manifest import Manifest
 from sigil_actors.core.text import escape_text
@@ -62,7 +63,7 @@ class Discovery:
 
 async def discover(folder: Path, *, tiers: Sequence[str] = ()) -> Discovery:
     """Look into a plugins folder. A missing one is empty; an unreadable one is a problem."""
-    return await trio.to_thread.run_sync(lambda: _discover(folder, tuple(tiers)))
+    return await run_in_worker(lambda: _discover(folder, tuple(tiers)), abandon_on_cancel=False)
 
 
 def _discover(folder: Path, tiers: tuple[str, ...]) -> Discovery:

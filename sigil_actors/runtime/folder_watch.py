@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 import trio
 
+from sigil_actors.actors.worker_thread import run_in_worker
 from sigil_actors.core.text import escape_text
 from sigil_actors.runtime.folder_fingerprint import fingerprints
 
@@ -140,8 +141,6 @@ class FolderWatch:
     async def _look_at_folder(self) -> Mapping[str, bytes]:
         # Left to itself when cancelled: it only reads, and a file system that hangs must not keep
         # the runtime from stopping.
-        return await trio.to_thread.run_sync(
-            lambda: fingerprints(self._folder, files_max=self._files_max),
-            abandon_on_cancel=True,
-            limiter=self._limiter,
+        return await run_in_worker(
+            lambda: fingerprints(self._folder, files_max=self._files_max), limiter=self._limiter
         )

@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from sigil_actors.actors.worker_thread import run_in_worker
 from sigil_actors.core.approvals import (
     ApprovalsFormatError,
     PluginApprovals,
@@ -78,7 +79,7 @@ class FileApprovalStore:
 
     async def _run(self, plugin: str, done: str, work: Callable[[], T]) -> T:
         try:
-            return await trio.to_thread.run_sync(work, limiter=self._limiter)
+            return await run_in_worker(work, limiter=self._limiter, abandon_on_cancel=False)
         except OSError as error:
             reason = error.strerror or str(error)
             raise ApprovalsUnavailableError(

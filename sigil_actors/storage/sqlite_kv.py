@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import trio
 
+from sigil_actors.actors.worker_thread import run_in_worker
 from sigil_actors.errors import KvUnavailableError, LimitExceededError
 from sigil_actors.ports.kv_store import KvScope
 
@@ -119,7 +120,7 @@ class SqliteKvStore:
                 # Microseconds, and virtual time in tests knows nothing of threads.
                 await trio.lowlevel.checkpoint()
                 return work()
-            return await trio.to_thread.run_sync(work, limiter=self._limiter)
+            return await run_in_worker(work, limiter=self._limiter, abandon_on_cancel=False)
         except sqlite3.Error as error:
             raise KvUnavailableError(
                 f"the key-value store failed: {error}",

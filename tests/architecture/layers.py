@@ -65,7 +65,9 @@ LAYERS: Mapping[str, Layer] = {
     "audit": Layer(
         ours={"actors.worker_thread", "ports", "core", "errors"}, foreign={"attrs", "trio"}
     ),
-    "storage": Layer(ours={"ports", "core", "errors"}, foreign={"attrs", "trio"}),
+    "storage": Layer(
+        ours={"actors.worker_thread", "ports", "core", "errors"}, foreign={"attrs", "trio"}
+    ),
     "egress": Layer(ours={"ports", "core", "errors"}, foreign={"attrs", "trio"}),
     # Sibling tiers don't know one another; what process and container share is in tiers.remote.
     "tiers": Layer(),
