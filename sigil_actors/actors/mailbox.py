@@ -7,7 +7,7 @@ the throughput of a channel each way.
 """
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import attrs
 import outcome
@@ -79,7 +79,7 @@ class Envelope:
         self._asks: dict[Envelope, None] = _NO_ASKS if asks is None else asks
         self.asker: trio.lowlevel.Task | None = None
         """The task that is parked here; belongs to the mailbox."""
-        self.answer: object = _NO_ANSWER
+        self.answer: Any = _NO_ANSWER
         """What was replied. It travels here, and not through trio, which would wrap it anew."""
 
     @property
@@ -222,7 +222,8 @@ class Mailbox:
         # Nobody can have answered yet: no other task has had a turn.
         envelope.asker = current_task()
         await wait_task_rescheduled(envelope.abandon)
-        return envelope.answer  # type: ignore[return-value]  # a cast is a call
+        reply: Reply = envelope.answer
+        return reply
 
     @trio.lowlevel.enable_ki_protection
     async def order(self, message: Request[Reply]) -> Reply:
