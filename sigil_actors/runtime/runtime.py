@@ -19,7 +19,6 @@ from sigil_actors.core.capability import CapabilitySet
 from sigil_actors.core.explanation import Explanation
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.policy import CheckRequest
-from sigil_actors.core.text import escape_text
 from sigil_actors.errors import PluginStartError, PluginUnavailableError
 from sigil_actors.ports.approval_store import ApprovalStore
 from sigil_actors.ports.host_functions import HostFunctions
@@ -34,6 +33,7 @@ from sigil_actors.runtime.definition import NO_CONFIG, Definition
 from sigil_actors.runtime.discovery import DiscoveryProblem, Found, read_plugin
 from sigil_actors.runtime.enforcer import Enforcer
 from sigil_actors.runtime.events import EventKind, Events, EventStream
+from sigil_actors.runtime.folder_follower import FolderFollower
 from sigil_actors.runtime.folder_watch import FolderWatch
 from sigil_actors.runtime.host_bounds import HostBounds
 from sigil_actors.runtime.host_calls import HostFunction, HostFunctionTable, InstanceHost
@@ -41,7 +41,7 @@ from sigil_actors.runtime.instance_life import LifeServices
 from sigil_actors.runtime.manager import Manager
 from sigil_actors.runtime.plugin_actor import PluginActor
 from sigil_actors.runtime.plugin_set import PluginSet, check_definitions
-from sigil_actors.runtime.rescan import Rescan, RescanResult, RescanWord
+from sigil_actors.runtime.rescan import Rescan, RescanResult
 from sigil_actors.runtime.session import Admitted, Session
 from sigil_actors.runtime.settings import RuntimeSettings
 from sigil_actors.runtime.status import PluginStatus
@@ -53,12 +53,6 @@ logger = logging.getLogger(__name__)
 
 FAST_STOP_S = 5.0
 """What a runtime that is left by an error or a cancel takes at most to end its plugins."""
-
-RESCANS_MAX = 16
-"""Changes of the plugins folder that are taken up at once; more wait for one of them."""
-
-CHANGED_CHARACTERS_MAX = 500
-"""Of the names of changed folders in a line of the log."""
 
 DIFFERENCES_RECORDED_MAX = 64
 """Of what an approval's entry spells out; the hash of the snapshot stands for all of it."""
@@ -441,7 +435,7 @@ class Runtime:
                     await watch.look()
                 await self._start_all()
                 if watch is not None:
-                    nursery.start_soon(self._follow_folder, watch)
+                    nursery.start_soon(FolderFollower(watch, self._rescan).run)
                 task_status.started()
                 await self._leaving.wait()
                 await self._stop_all()
@@ -457,29 +451,6 @@ class Runtime:
         return FolderWatch(
             folder, interval_s=settings.watch_interval_s, files_max=settings.snapshot_files
         )
-
-    @trio.lowlevel.enable_ki_protection
-    async def _follow_folder(self, watch: FolderWatch) -> None:
-        """Take up what changes in the plugins folder."""
-        # Beside one another: a plugin that takes its time to drain holds up no other one.
-        at_once = trio.Semaphore(RESCANS_MAX)
-        async with trio.open_nursery() as nursery:
-            while True:
-                changed = await watch.wait_changed()
-                names = escape_text(", ".join(sorted(changed)), limit=CHANGED_CHARACTERS_MAX)
-                logger.info("the plugins folder has changed: %s", names)
-                await at_once.acquire()
-                nursery.start_soon(self._take_up, changed, at_once)
-
-    @trio.lowlevel.enable_ki_protection
-    async def _take_up(self, changed: frozenset[str], at_once: trio.Semaphore) -> None:
-        try:
-            for result in await self._rescan.run(only_hot=True, changed=changed):
-                if result.what is not RescanWord.UNCHANGED:
-                    why = f": {result.reason}" if result.reason else ""
-                    logger.info("plugin %s: %s%s", result.plugin, result.what, why)
-        finally:
-            at_once.release()
 
     def shield(self) -> None:
         """Have plugins end in our order from now on, and not in that of a cancellation.
