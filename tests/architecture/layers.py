@@ -76,10 +76,11 @@ LAYERS: Mapping[str, Layer] = {
     ),
     "tiers.remote": Layer(
         ours={"ports", "core", "errors", "rpc", "_proto"},
-        foreign={"attrs", "google.protobuf", "grpc", "trio"},
+        foreign={"attrs", "cryptography", "google.protobuf", "grpc", "trio"},
     ),
     "tiers.process": Layer(
-        ours={"ports", "core", "errors", "tiers.remote"}, foreign={"attrs", "outcome", "trio"}
+        ours={"actors.worker_thread", "egress", "ports", "core", "errors", "rpc", "tiers.remote"},
+        foreign={"attrs", "outcome", "trio"},
     ),
     "tiers.container": Layer(
         ours={"ports", "core", "errors", "tiers.remote"}, foreign={"attrs", "outcome", "trio"}
@@ -110,7 +111,7 @@ LAYERS: Mapping[str, Layer] = {
     # A plugin must not load the host.
     "sdk": Layer(
         ours={"rpc", "_proto", "core", "errors"},
-        foreign={"attrs", "google.protobuf", "grpc", "trio"},
+        foreign={"attrs", "cryptography", "google.protobuf", "grpc", "trio"},
     ),
     "_proto": Layer(foreign={"google.protobuf", "grpc"}),
 }
