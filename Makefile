@@ -9,7 +9,7 @@ BENCH  := $(VENV)/.installed-bench
 $(shell test -x $(BIN)/python || rm -f $(STAMP) $(DEV) $(BENCH))
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test sim mutants check coverage format lint types docs reference bench proto examples clean
+.PHONY: help demo test sim mutants fuzz escape check coverage format lint types docs reference bench proto examples clean
 .NOTPARALLEL:     # two pip runs in one virtual environment get in each other's way
 .DELETE_ON_ERROR: # a virtual environment that was made only half is made anew
 help:            ## What can be made
@@ -46,6 +46,12 @@ sim: $(DEV)      ## Simulate the kit and the whole runtime: make sim [SEEDS=N] [
 
 mutants: $(DEV)  ## Break the code in known ways and see the simulations notice: make mutants [ONLY=NAME] [SEEDS=N] [JOBS=2]
 	$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS))
+
+fuzz: $(DEV)     ## Throw bytes at the parsers and the HTTP/2 connection: make fuzz [ONLY=NAME] [CASES=N] [SEED=K]
+	$(BIN)/python -m tests.fuzz $(ONLY) $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
+
+escape: $(DEV)   ## Attack the sandbox from inside, and see each attack work without it: make escape [ONLY=NAME]
+	$(BIN)/python -m tests.escape $(ONLY)
 
 coverage: $(DEV) ## All tests, with what they miss; the core has to be whole
 	$(BIN)/python -m coverage run -m pytest $(ARGS)
