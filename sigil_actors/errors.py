@@ -263,6 +263,19 @@ class PluginRefusedError(PluginStartError):
     """The plugin can't run here as it is. Starting it again would change nothing, so it isn't."""
 
 
+class SandboxRequestError(PluginRefusedError):
+    """The manifest asks for what no sandbox may give, or for two things that exclude one another.
+
+    `key` is the entry of the manifest.
+    """
+
+    fault = Fault.MANIFEST_AUTHOR
+
+    def __init__(self, plugin: str, key: str, what: str, *, remedy: str) -> None:
+        self.key = key
+        super().__init__(plugin, f"asks for too much in {key}: {what}", remedy=remedy)
+
+
 class PluginHeldError(PluginStartError):
     """This version asks for more than the one before, and waits to be approved; it hasn't run.
 

@@ -54,6 +54,7 @@ CODES: Final[Mapping[str, ExitCode]] = {
     "PluginUnavailableError": ExitCode.FAILED,
     "PluginStartError": ExitCode.FAILED,
     "PluginRefusedError": ExitCode.FAILED,
+    "SandboxRequestError": ExitCode.INVALID_INPUT,
     "PluginHeldError": ExitCode.FAILED,
     "HandshakeError": ExitCode.FAILED,
     "PluginCrashedError": ExitCode.FAILED,
