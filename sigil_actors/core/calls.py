@@ -64,3 +64,14 @@ class InstanceEnd:
     """What the calls that were in it get."""
     last_words: tuple[str, ...] = ()
     """The last lines that it logged, escaped."""
+
+
+@attrs.frozen(kw_only=True)
+class Usage:
+    """What an instance, and all that it started, uses of the machine at one moment."""
+
+    memory_bytes: int
+    cpu_s: float
+    """Processor time since it was started."""
+    pids: int
+    """Processes and threads together, as the limit counts them."""
