@@ -9,7 +9,8 @@ entries took longer than 5 s without this, and takes 20 ms with it.)
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import trio
@@ -41,6 +42,25 @@ class _GivesTurns(trio.abc.Instrument):
             time.sleep(_TURN_S)
 
 
+@contextmanager
+def open_turns() -> Generator[Callable[[], None]]:
+    """Give a thread its turns for as long as the block lasts.
+
+    Yields what the thread has to call when its work is done, before it reports.
+    """
+    turns = _GivesTurns()
+
+    def end_work() -> None:
+        # Not the end of the turns: the thread still has to report, and may lose the lock here.
+        turns.rounds_without = _ROUNDS_TO_END
+
+    trio.lowlevel.add_instrument(turns)
+    try:
+        yield end_work
+    finally:
+        trio.lowlevel.remove_instrument(turns)
+
+
 async def run_in_worker(
     work: Callable[[], Result],
     *,
@@ -51,19 +71,14 @@ async def run_in_worker(
 
     On cancellation the thread is left to itself, or else waited for.
     """
-    turns = _GivesTurns()
+    with open_turns() as end_work:
 
-    def work_and_say_so() -> Result:
-        try:
-            return work()
-        finally:
-            # Not the end of the turns: the thread still has to report, and may lose the lock here.
-            turns.rounds_without = _ROUNDS_TO_END
+        def work_and_say_so() -> Result:
+            try:
+                return work()
+            finally:
+                end_work()
 
-    trio.lowlevel.add_instrument(turns)
-    try:
         return await trio.to_thread.run_sync(
             work_and_say_so, abandon_on_cancel=abandon_on_cancel, limiter=limiter
         )
-    finally:
-        trio.lowlevel.remove_instrument(turns)
