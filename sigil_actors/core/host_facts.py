@@ -36,9 +36,6 @@ None of them holds a secret or says who uses the machine."""
 BUBBLEWRAP_MIN: Final = (0, 8)
 """The first with --disable-userns, without which a plugin gets namespaces of its own."""
 
-BIND_FD_MIN: Final = (0, 11)
-"""The first with --bind-fd."""
-
 Version: TypeAlias = tuple[int, ...]
 
 
@@ -75,16 +72,14 @@ class Bubblewrap:
     path: str
     version: Version
     """As in (0, 8, 0)."""
+    binds_by_descriptor: bool
+    """Whether it has --bind-fd and --ro-bind-fd. The version doesn't tell: they came with 0.11, and
+    distributions brought them into older ones (for CVE-2024-42472)."""
 
     @property
     def is_recent_enough(self) -> bool:
         """Whether it has every option that a plan needs."""
         return self.version >= BUBBLEWRAP_MIN
-
-    @property
-    def binds_by_descriptor(self) -> bool:
-        """Whether it has --bind-fd."""
-        return self.version >= BIND_FD_MIN
 
 
 class CgroupVersion(StrEnum):

@@ -75,7 +75,7 @@ class DeviceFiles:
 
 @attrs.frozen(kw_only=True)
 class HiddenFile:
-    """A file that reads as empty, by /dev/null over it."""
+    """A file that can't be opened, by a device over it that may not be used there."""
 
     path: str
 
