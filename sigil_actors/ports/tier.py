@@ -7,9 +7,17 @@ from typing import Protocol
 
 import attrs
 
-from sigil_actors.core.calls import ExecuteRequest, Health, InstanceEnd, ToolDefinition
+from sigil_actors.core.calls import ExecuteRequest, Health, InstanceEnd, ToolDefinition, Usage
+from sigil_actors.core.channel_calls import (
+    InboundMessage,
+    PresenceStatus,
+    SendRequest,
+    SendResult,
+    UserIdentity,
+)
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.manifest import Manifest
+from sigil_actors.core.provider_calls import ChatEvent, ChatRequest, ModelInfo, ProviderStatus
 from sigil_actors.ports.host_functions import HostFunctions
 
 PluginLog = Callable[[str, str], None]
@@ -64,6 +72,14 @@ class TierSession(Protocol):
     When the instance ends by itself, whatever is waiting in it raises, and `wait_ended` returns. A
     call that is cancelled leaves the session usable: a tier that can't go on with the same memory
     renews it by itself.
+
+    Every call into the plugin names its `session_id`, the token by which the plugin says in its
+    host calls for whom it asks; a tier whose messages have no field for it sends it beside them
+    (the gRPC metadata `sigil-call`).
+
+    What a plugin is asked that it has no service for raises a `PluginCallError`; a tier that has
+    neither channels nor providers says so by `ToolsOnly`. That answers are within the bounds of
+    `core.channel_calls` and `core.provider_calls` is for the runtime to check.
     """
 
     @property
@@ -84,7 +100,7 @@ class TierSession(Protocol):
         """Ask how it is."""
 
     async def describe(self) -> tuple[ToolDefinition, ...]:
-        """Ask which tools it has. Bounded: 256 tools, 1 MiB in all."""
+        """Ask which tools it has; none where it has no tools. Bounded: 256 tools, 1 MiB in all."""
 
     def execute(self, request: ExecuteRequest) -> AbstractAsyncContextManager[AsyncIterator[str]]:
         """Call a tool; iterate over the pieces of text that it answers, as they come.
@@ -100,6 +116,54 @@ class TierSession(Protocol):
             GuestTrapError: from the iterator; this call trapped.
             LimitExceededError: from the iterator; this call ran into a bound.
             PluginCrashedError: from the iterator; the instance ended while the call was in it.
+        """
+
+    def listen(
+        self, *, session_id: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[InboundMessage]]:
+        """Have a channel start; iterate over the messages that it receives, as they come.
+
+        With back-pressure: a message that nobody waits for isn't asked for either. It goes on until
+        the plugin ends it, or the block is left. Entering and leaving are as with `execute`, and so
+        are the errors.
+        """
+
+    async def send(self, request: SendRequest, *, session_id: str) -> SendResult:
+        """Have a channel write a message.
+
+        Raises:
+            PluginCallError: it wasn't written, in the plugin's own words.
+            PluginCrashedError: the instance has ended, before or during the call.
+        """
+
+    async def update_presence(
+        self, channel_id: str, status: PresenceStatus, *, session_id: str
+    ) -> None:
+        """Have a channel show a presence. Raises what `send` raises."""
+
+    async def get_identity(self, platform_user_id: str, *, session_id: str) -> UserIdentity:
+        """Ask a channel who somebody is. Raises what `send` raises."""
+
+    async def list_models(self, *, session_id: str) -> tuple[ModelInfo, ...]:
+        """Ask a provider which models it has. Raises what `send` raises."""
+
+    def chat(
+        self, request: ChatRequest, *, session_id: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[ChatEvent]]:
+        """Have a model go on with a chat; iterate over what it answers, as it comes.
+
+        With back-pressure. `Done` is told like any other event, and the iterator ends after it; it
+        ends without one where the plugin's answer does. An error event is a `PluginCallError` from
+        the iterator. Entering and leaving are as with `execute`, and so are the errors.
+        """
+
+    async def provider_status(self, *, session_id: str) -> ProviderStatus:
+        """Ask a provider how it is. Raises what `send` raises."""
+
+    def usage(self) -> Usage | None:
+        """Return what the instance uses, or None where its tier can't tell.
+
+        Never waits, never raises.
         """
 
     async def shutdown(self, *, grace_s: float) -> bool:

@@ -7,10 +7,11 @@ from types import MappingProxyType
 import attrs
 import trio
 
-from sigil_actors.core.calls import ExecuteRequest, Health, HealthStatus
+from sigil_actors.core.calls import ExecuteRequest, Health, HealthStatus, Usage
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.errors import PluginCallError
 from sigil_actors.ports.host_functions import HostFunctions
+from sigil_actors.testing.fake_services import FakeChannel, FakeProvider
 from sigil_actors.testing.faults import Crash, Fail, Fault, Hang, Slow
 
 Script = Callable[[ExecuteRequest, HostFunctions], AsyncGenerator[str]]
@@ -43,6 +44,12 @@ class FakePlugin:
     """How a plugin behaves in a `FakeTier`: well, and by default with one tool, `echo`."""
 
     tools: Mapping[str, Script] = attrs.field(factory=lambda: {"echo": _echo})
+    channel: FakeChannel | None = None
+    """What makes it a channel; None where it has none."""
+    provider: FakeProvider | None = None
+    """What makes it a provider; None where it has none."""
+    usage: Usage | None = None
+    """What it says that it uses."""
     calls_at_once: int | None = None
     """How many calls an instance takes at the same time; None for any number."""
     input_schema: JsonObject = attrs.field(factory=dict)

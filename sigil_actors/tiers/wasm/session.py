@@ -21,6 +21,7 @@ from sigil_actors.core.json_value import JsonObject
 from sigil_actors.errors import LimitExceededError, PluginCallError, PluginError
 from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.ports.tier import Launch
+from sigil_actors.ports.tools_only import ToolsOnly
 from sigil_actors.tiers.wasm import native_dialect as dialect
 from sigil_actors.tiers.wasm.answers import answer
 from sigil_actors.tiers.wasm.chunks import Chunks
@@ -31,11 +32,11 @@ from sigil_actors.tiers.wasm.instances import Instances
 from sigil_actors.tiers.wasm.limits import DESCRIPTION_BYTES_MAX, TOOLS_MAX, shown_bytes
 
 
-class WasmSession:
+class WasmSession(ToolsOnly):
     """One plugin's guest or guests. The tier opens it, and closes it."""
 
     def __init__(self, launch: Launch, instances: Instances, ending: Ending) -> None:
-        self._plugin = launch.plugin
+        super().__init__(launch.plugin)
         self._host: HostFunctions = launch.host
         self._instances = instances
         self._ending = ending
@@ -56,7 +57,7 @@ class WasmSession:
             PluginStartError: the plugin refused it, in its own words.
         """
         request = dialect.write_init(config)
-        check_init(self._plugin, await self._ask(Entry(GuestOp.INIT, request)))
+        check_init(self.plugin, await self._ask(Entry(GuestOp.INIT, request)))
         self._instances.init_request = request
 
     async def health(self) -> Health:
@@ -90,7 +91,7 @@ class WasmSession:
         """
         entry = Entry(GuestOp.EXECUTE, dialect.write_execute(request))
         async with self._instances.enter(entry) as run:
-            yield Chunks(self._plugin, self._host, run)
+            yield Chunks(self.plugin, self._host, run)
 
     async def shutdown(self, *, grace_s: float) -> bool:
         """Ask it to finish; tell whether it said that it did so cleanly."""
@@ -126,10 +127,10 @@ class WasmSession:
             yield
         except dialect.MalformedMessageError as error:
             raise PluginCallError(
-                self._plugin,
+                self.plugin,
                 f"its {what} is malformed: {error}",
                 remedy="The plugin's author can correct it; the contract has the message",
             ) from None
 
     def _over(self, bound: str, value: str) -> LimitExceededError:
-        return LimitExceededError(self._plugin, bound=bound, value=value, key="")
+        return LimitExceededError(self.plugin, bound=bound, value=value, key="")
