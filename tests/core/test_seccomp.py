@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigil_actors.core import seccomp_rules
-from sigil_actors.core.seccomp import filter_for
+from sigil_actors.core import seccomp, seccomp_rules
+from sigil_actors.core.seccomp import LOAD, NUMBER_OFFSET, Instruction, filter_for
 from sigil_actors.core.seccomp_rules import ALLOWED, CHECKED, PROBED
 from sigil_actors.core.seccomp_tables import NUMBERS
 from sigil_actors.errors import SandboxUnavailableError
@@ -283,6 +283,17 @@ def test_a_frequent_call_takes_few_steps(architecture: str) -> None:
     for name in ("read", "write", "futex", "epoll_pwait", "sendto"):
         call = Call(number=NUMBERS[architecture][name], architecture=ARCHITECTURES[architecture])
         assert run(filter_for(architecture), call)[1] <= 13, name
+
+
+def test_a_tree_of_any_size_finds_its_ranges() -> None:
+    # Ours are small enough for near jumps; the next rule may be the one too many.
+    ranges = [(number * 3, number) for number in range(1500)]
+    program = b"".join(
+        step.packed() for step in (Instruction(LOAD, NUMBER_OFFSET), *seccomp._tree(tuple(ranges)))
+    )
+    for first, verdict in ranges:
+        for number in (first, first + 2):
+            assert run(program, Call(number=number, architecture=X86_64))[0] == verdict
 
 
 def test_every_name_of_the_rules_is_a_call_and_stands_in_one_list() -> None:
