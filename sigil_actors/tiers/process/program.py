@@ -8,6 +8,8 @@ from typing import Protocol
 import attrs
 import trio
 
+from sigil_actors.core.calls import Usage
+
 
 @attrs.frozen(kw_only=True)
 class ProgramEnd:
@@ -36,17 +38,6 @@ def _signal_name(number: int) -> str:
         return signals.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-@attrs.frozen(kw_only=True)
-class Usage:
-    """What a program and all that it started use of the machine at this moment."""
-
-    memory_bytes: int
-    cpu_s: float
-    """Processor time since it was started."""
-    pids: int
-    """Processes and threads together, as the limit counts them."""
 
 
 class RunningProgram(Protocol):

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import trio.testing
 from sigil_actors.tiers.process.child_process import ChildProcess
 from sigil_actors.tiers.process.program import ProgramEnd
 from sigil_actors.tiers.process.spawner import Identity, Spawner
+from tests.tiers.process.machine import children, descriptors, eventually, is_alive
 
 SLEEP = ("/bin/sleep", "1000")
 
@@ -33,34 +34,6 @@ def sh(script: str) -> tuple[str, ...]:
 async def output_of(child: ChildProcess) -> str:
     """Return all that a child writes."""
     return b"".join([piece async for piece in child.stdout]).decode()
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def children() -> set[int]:
-    """Return this process's own children, zombies included."""
-    found = set()
-    for task in Path("/proc/self/task").iterdir():
-        found |= {int(pid) for pid in (task / "children").read_text().split()}
-    return found
-
-
-def descriptors() -> int:
-    """Return how many descriptors this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-async def eventually(is_so: Callable[[], bool]) -> None:
-    """Wait, within bounds, for what nobody can tell us about."""
-    with trio.fail_after(5):
-        while not is_so():  # noqa: ASYNC110 - no event comes from another process or thread
-            await trio.sleep(0.001)
 
 
 async def test_a_child_has_its_arguments_its_environment_and_nothing_else(

@@ -1,0 +1,126 @@
+"""A plugin's program without a sandbox: for whoever asked for that in so many words.
+
+It is no less gone when its block is left, or when the host is killed: it leads a group of its own,
+asks for a death signal, and a guard sees to what it started. A process that leaves that group on
+purpose is beyond this; only a sandbox holds it.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from sigil_actors.core.calls import Usage
+from sigil_actors.tiers.process.child_process import ChildProcess
+from sigil_actors.tiers.process.group_guard import GroupGuard
+from sigil_actors.tiers.process.program import ProgramEnd
+from sigil_actors.tiers.process.spawner import Spawner
+
+# What setpriv does, where there is none (it came with util-linux 2.33): ask for SIGKILL when the
+# parent dies, and make sure that it hasn't already. 1 is PR_SET_PDEATHSIG.
+_ASK_IN_PYTHON = (
+    "import ctypes, os, sys\n"
+    "ctypes.CDLL(None).prctl(1, 9)\n"
+    "if os.getppid() != int(sys.argv[1]): sys.exit(1)\n"
+    "os.execv(sys.argv[2], sys.argv[2:])\n"
+)
+
+
+def death_signal_prefix() -> tuple[str, ...]:
+    """Return what to put before a command so that it dies with the thread that spawned it."""
+    found = shutil.which("setpriv", path="/usr/bin:/bin:/usr/sbin:/sbin")
+    # BusyBox has a setpriv too, which can do less.
+    if found is not None and Path(found).resolve().name == "setpriv":
+        return (found, "--pdeathsig", "KILL", "--")
+    return (sys.executable, "-I", "-S", "-c", _ASK_IN_PYTHON, str(os.getpid()))
+
+
+class PlainProgram:
+    """A `RunningProgram` that is just a child process."""
+
+    def __init__(self, child: ChildProcess, socket_dir: Path) -> None:
+        self._child = child
+        self._socket_dir = socket_dir
+
+    @property
+    def pid(self) -> int:
+        """Return the child: the prefix has become the program, under the same number."""
+        return self._child.pid
+
+    @property
+    def stdout(self) -> trio.abc.ReceiveStream:
+        """Return its standard output."""
+        return self._child.stdout
+
+    @property
+    def stderr(self) -> trio.abc.ReceiveStream:
+        """Return its standard error."""
+        return self._child.stderr
+
+    @property
+    def socket_dir(self) -> Path:
+        """Return the folder for its sockets."""
+        return self._socket_dir
+
+    @property
+    def socket_uid(self) -> int:
+        """Return the host's own uid: it runs as the host does."""
+        return os.geteuid()
+
+    async def connect_tcp(self, port: int) -> socket.socket:
+        """Return a connected, non-blocking socket to 127.0.0.1:`port`."""
+        connection = trio.socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            await connection.connect(("127.0.0.1", port))
+        except BaseException:
+            connection.close()
+            raise
+        connected = socket.socket(fileno=connection.detach())
+        connected.setblocking(False)
+        return connected
+
+    async def wait(self) -> ProgramEnd:
+        """Wait until it has ended."""
+        return await self._child.wait()
+
+    def terminate(self) -> None:
+        """Send SIGTERM to it alone."""
+        self._child.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill its group."""
+        self._child.kill_group()
+
+    def usage(self) -> Usage | None:
+        """Return None: nothing counts it together with what it started."""
+        return None
+
+
+@asynccontextmanager
+async def open_plain_program(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    socket_dir: Path,
+    spawner: Spawner,
+    guard: GroupGuard,
+) -> AsyncGenerator[PlainProgram, None]:
+    """Run a program as the host's own user, with exactly these variables.
+
+    Raises:
+        OSError: it can't be started.
+    """
+    child = await spawner.spawn((*death_signal_prefix(), *argv), env=env, cwd=cwd)
+    async with child:
+        with guard.watching(child.pid):
+            try:
+                yield PlainProgram(child, socket_dir)
+            finally:
+                await child.aclose()

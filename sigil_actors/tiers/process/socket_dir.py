@@ -1,0 +1,140 @@
+"""The folders in which plugins and host listen for each other, one for each instance.
+
+They lie in one short folder of a runtime's own below the system's temporary one (a socket's path
+has 107 characters at most). It holds a lock while the runtime lives: what a killed runtime left is
+swept away by the next one.
+"""
+
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import attrs
+import trio
+
+from sigil_actors.actors.worker_thread import run_in_worker
+from sigil_actors.tiers.process.removal import remove_folder
+from sigil_actors.tiers.process.spawner import Identity
+
+PREFIX = "sigil-run-"
+
+LOCK = "lock"
+"""Held by the runtime that the folder belongs to."""
+
+HOST_FOLDER = "host"
+"""Below an instance's folder: where the host listens. Only the host may write in it."""
+
+REMOVE_S = 5.0
+"""Seconds that removing a folder is waited for; a plugin may have filled it with a million files.
+The thread goes on with it by itself."""
+
+
+@attrs.frozen(kw_only=True)
+class SocketDir:
+    """One instance's folder."""
+
+    path: Path
+    """The instance's own: mode 0700, and it belongs to whom the instance runs as."""
+    host_path: Path
+    host_folder: int
+    """The descriptor of `host_path`: by its path, the instance might lead the host elsewhere."""
+    is_shared: bool
+    """Whether the instance runs as somebody else than the host."""
+
+
+class SocketDirs:
+    """Makes the folders of one runtime."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made = 0
+
+    @asynccontextmanager
+    async def open(self, identity: Identity | None) -> AsyncGenerator[SocketDir, None]:
+        """Give a fresh folder; it is gone, with all that is in it, when the block is left."""
+        self._made += 1
+        path = self._folder / str(self._made)
+        try:
+            made = _make(path, identity)
+            try:
+                yield made
+            finally:
+                os.close(made.host_folder)
+        finally:
+            await _remove(path)
+
+
+def _make(path: Path, identity: Identity | None) -> SocketDir:
+    host_path = path / HOST_FOLDER
+    path.mkdir(0o700)
+    host_path.mkdir(0o700)
+    host_folder = os.open(host_path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    if identity is not None:
+        # To be passed through; the mode of each socket in it says who may connect.
+        os.fchmod(host_folder, 0o711)
+        os.chown(path, identity.uid, identity.gid, follow_symlinks=False)
+    return SocketDir(
+        path=path,
+        host_path=host_path,
+        host_folder=host_folder,
+        is_shared=identity is not None,
+    )
+
+
+async def _remove(folder: Path) -> None:
+    # Shielded, since nobody else would remove it while this runtime lives.
+    with trio.move_on_after(REMOVE_S, shield=True):
+        await run_in_worker(lambda: remove_folder(folder))
+
+
+@asynccontextmanager
+async def open_socket_dirs() -> AsyncGenerator[SocketDirs, None]:
+    """Own a folder for sockets as long as the block lasts; sweep those whose owner was killed."""
+    await run_in_worker(_sweep)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    try:
+        lock = _lock(folder)
+        try:
+            yield SocketDirs(folder)
+        finally:
+            os.close(lock)
+    finally:
+        await _remove(folder)
+
+
+def _lock(folder: Path) -> int:
+    """Return the descriptor that holds the folder's lock."""
+    fresh = folder / "fresh"
+    lock = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # Under its name only once it is held, so that nobody sweeps a folder that is being made.
+    fresh.rename(folder / LOCK)
+    # Plugins that run as somebody else must reach what is below, by names that they are told.
+    folder.chmod(0o711)
+    return lock
+
+
+def _sweep() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            _sweep_one(folder)
+
+
+def _sweep_one(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            return
+        lock = os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+        try:
+            if stat.S_ISREG(os.fstat(lock).st_mode):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_folder(folder)
+        finally:
+            os.close(lock)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,118 @@
+"""A program without a sandbox is gone with its block, and with its host, all the same."""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from sigil_actors.tiers.process.group_guard import open_group_guard
+from sigil_actors.tiers.process.plain_program import PlainProgram, open_plain_program
+from sigil_actors.tiers.process.program import ProgramEnd
+from sigil_actors.tiers.process.spawner import Spawner
+from tests.tiers.process.machine import children, descriptors, eventually, is_alive
+
+
+@asynccontextmanager
+async def running(argv: Sequence[str], tmp_path: Path) -> AsyncGenerator[PlainProgram, None]:
+    async with AsyncExitStack() as stack:
+        spawner = await stack.enter_async_context(Spawner())
+        guard = await stack.enter_async_context(open_group_guard(spawner))
+        program = open_plain_program(
+            argv, env={"K": "v"}, cwd=tmp_path, socket_dir=tmp_path, spawner=spawner, guard=guard
+        )
+        yield await stack.enter_async_context(program)
+
+
+async def said(program: PlainProgram) -> str:
+    return b"".join([piece async for piece in program.stdout]).decode()
+
+
+async def test_a_program_runs_with_its_own_environment_and_folder(tmp_path: Path) -> None:
+    async with running(("/bin/sh", "-c", 'pwd; echo "$$ $K"; exit 4'), tmp_path) as program:
+        assert await said(program) == f"{tmp_path}\n{program.pid} v\n"
+        assert await program.wait() == ProgramEnd(exit_status=4)
+
+
+async def test_nothing_is_left_when_its_block_is_left(tmp_path: Path) -> None:
+    before = descriptors(), children()
+    async with running(("/bin/sh", "-c", "sleep 1000 & echo $!; wait"), tmp_path) as program:
+        grandchild = int(await program.stdout.receive_some(100))
+    assert (descriptors(), children()) == before
+    await eventually(lambda: not is_alive(grandchild))
+
+
+async def test_terminate_is_for_the_program_and_kill_for_all_of_it(tmp_path: Path) -> None:
+    script = "trap 'echo term; exit 5' TERM; sleep 1000 & echo $!; while :; do wait; done"
+    async with running(("/bin/sh", "-c", script), tmp_path) as program:
+        grandchild = int(await program.stdout.receive_some(100))
+        program.terminate()
+        assert await program.stdout.receive_some(100) == b"term\n"
+        assert await program.wait() == ProgramEnd(exit_status=5)
+        await eventually(lambda: not is_alive(grandchild))
+    async with running(("/bin/sh", "-c", "trap '' TERM; echo; sleep 1000"), tmp_path) as program:
+        await program.stdout.receive_some(100)
+        program.terminate()
+        program.kill()
+        assert await program.wait() == ProgramEnd(signal=signal.SIGKILL)
+
+
+HOST = """
+import sys, trio
+from pathlib import Path
+from contextlib import AsyncExitStack
+from sigil_actors.tiers.process.group_guard import open_group_guard
+from sigil_actors.tiers.process.plain_program import open_plain_program
+from sigil_actors.tiers.process.spawner import Spawner
+async def main():
+    async with AsyncExitStack() as stack:
+        spawner = await stack.enter_async_context(Spawner())
+        guard = await stack.enter_async_context(open_group_guard(spawner))
+        script = "sleep 1000 & echo $! $$; wait"
+        async with open_plain_program(("/bin/sh", "-c", script), env={}, cwd=Path("/"),
+            socket_dir=Path("/"), spawner=spawner, guard=guard) as program:
+            async with open_plain_program(("/bin/true",), env={}, cwd=Path("/"),
+                socket_dir=Path("/"), spawner=spawner, guard=guard):
+                pass
+            print((await program.stdout.receive_some(100)).decode(), flush=True)
+            await trio.sleep_forever()
+trio.run(main)
+"""
+
+
+async def test_a_host_that_is_killed_leaves_neither_the_program_nor_what_it_started() -> None:
+    async with (
+        Spawner() as spawner,
+        await spawner.spawn(
+            (sys.executable, "-c", HOST), env={"PYTHONPATH": str(Path(__file__).parents[3])}
+        ) as host,
+    ):
+        pids = [int(pid) for pid in (await host.stdout.receive_some(100)).split()]
+        assert len(pids) == 2
+        assert all(map(is_alive, pids))
+        os.kill(host.pid, signal.SIGKILL)
+        await host.wait()
+        await eventually(lambda: not any(map(is_alive, pids)))
+
+
+async def test_where_there_is_no_setpriv_the_program_asks_for_its_death_signal_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_args, **_named: None)
+    async with running(("/bin/sh", "-c", "echo $$; exec sleep 1000"), tmp_path) as program:
+        assert int(await program.stdout.receive_some(100)) == program.pid
+
+
+async def test_a_port_that_the_program_listens_at_is_reached(tmp_path: Path) -> None:
+    listener = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener[0].socket.getsockname()[1]
+    async with listener[0], running(("/bin/sleep", "1000"), tmp_path) as program:
+        connection = await program.connect_tcp(port)
+        assert connection.getpeername() == ("127.0.0.1", port)
+        assert not connection.getblocking()
+        connection.close()
