@@ -19,6 +19,28 @@ class BackgroundSession:
     user_permissions: CapabilitySet = attrs.field(factory=CapabilitySet)
 
 
+UID_MAX = (1 << 31) - 1
+"""Above it, some programs take a uid for a negative number."""
+
+
+@attrs.frozen(kw_only=True)
+class UidRange:
+    """Uids, and the gids of the same numbers, that nobody else on the machine has."""
+
+    first: int
+    count: int
+
+    def __attrs_post_init__(self) -> None:
+        first, count = self.first, self.count
+        if not (type(first) is int and type(count) is int):
+            raise SettingsError(f"{self!r} has no whole numbers", remedy="Give it whole numbers")
+        if first < 1 or count < 1 or first + count - 1 > UID_MAX:
+            raise SettingsError(
+                f"{self!r} holds what is no plugin's uid",
+                remedy=f"Give it at least one uid, from 1 to {UID_MAX}",
+            )
+
+
 @attrs.frozen(kw_only=True)
 class RuntimeSettings:
     """The settings of one runtime. The defaults suit a gateway with tens of plugins."""
@@ -63,6 +85,18 @@ class RuntimeSettings:
     background_session: BackgroundSession = BackgroundSession()
     """Whose host calls those outside any call are; by default nothing is allowed."""
 
+    unsafe_no_sandbox: bool = False
+    """Whether plugins of the process tier run as plain programs, with all that the host's user may
+    do. For plugins that are trusted like the host itself, on machines that can make no sandbox."""
+    plugin_uids: UidRange = UidRange(first=1_900_000_000, count=1 << 24)
+    """Where the host is root, each plugin of the process tier has a uid of its own in here, made
+    from its name, so that what it wrote is still its own the next time. By default in a range that
+    no system gives to anybody, and wide, so that no two plugins meet."""
+    auto_mtls: bool = False
+    """Whether host and process plugins check each other's one-off certificates, as go-plugin's
+    AutoMTLS does. Sockets are in a folder of the plugin's own without it; a plugin that listens at
+    a port of the machine needs it. Costs a start some 40 ms."""
+
     def __attrs_post_init__(self) -> None:
         for field in attrs.fields(RuntimeSettings):
             value = getattr(self, field.name)
@@ -77,6 +111,8 @@ def _what_is_wanted(kind: object, value: object) -> str:
     """Return what a setting of that type has to be; empty where it is."""
     if kind == BackgroundSession:
         return "" if isinstance(value, BackgroundSession) else "a BackgroundSession"
+    if kind == UidRange:
+        return "" if isinstance(value, UidRange) else "a UidRange"
     if kind == bool:  # noqa: E721 - a value that names a type, not the type of a value
         return "" if type(value) is bool else "True or False"
     # bool is an int in Python, and half a call is none.

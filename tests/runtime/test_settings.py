@@ -6,6 +6,7 @@ import pytest
 
 from sigil_actors import RuntimeSettings
 from sigil_actors.errors import SettingsError
+from sigil_actors.runtime.settings import UidRange
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,8 @@ from sigil_actors.errors import SettingsError
         {"stop_grace_s": float("inf")},
         {"start_timeout_s": -1},
         {"background_session": None},
+        {"unsafe_no_sandbox": 1},
+        {"plugin_uids": range(1, 2)},
     ],
     ids=str,
 )
@@ -30,3 +33,11 @@ def test_a_setting_that_cant_be_is_named(wrong: dict[str, Any]) -> None:
 
 def test_a_whole_number_of_seconds_is_fine() -> None:
     assert RuntimeSettings(stop_grace_s=3).stop_grace_s == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "count"), [(0, 10), (1, 0), (1 << 31, 1), ((1 << 31) - 1, 2), (1.0, 2), (1, True)]
+)
+def test_a_range_of_uids_has_neither_roots_nor_what_is_none(first: Any, count: Any) -> None:
+    with pytest.raises(SettingsError, match="UidRange"):
+        UidRange(first=first, count=count)
