@@ -15,8 +15,14 @@ if TYPE_CHECKING:
     from sigil_actors.core.audit_entry import AuditEntry as AuditEntry
     from sigil_actors.core.audit_entry import AuditFilter as AuditFilter
     from sigil_actors.core.calls import ToolDefinition as ToolDefinition
+    from sigil_actors.core.calls import Usage as Usage
     from sigil_actors.core.capability import CapabilitySet as CapabilitySet
     from sigil_actors.core.capability import match_capability as match_capability
+    from sigil_actors.core.channel_calls import InboundMessage as InboundMessage
+    from sigil_actors.core.channel_calls import MediaAttachment as MediaAttachment
+    from sigil_actors.core.channel_calls import PresenceStatus as PresenceStatus
+    from sigil_actors.core.channel_calls import SendResult as SendResult
+    from sigil_actors.core.channel_calls import UserIdentity as UserIdentity
     from sigil_actors.core.execution import ContainerExecution as ContainerExecution
     from sigil_actors.core.execution import ExecutionTier as ExecutionTier
     from sigil_actors.core.execution import FilesystemPolicy as FilesystemPolicy
@@ -34,12 +40,23 @@ if TYPE_CHECKING:
     from sigil_actors.core.policy import CheckRequest as CheckRequest
     from sigil_actors.core.policy import Decision as Decision
     from sigil_actors.core.policy import DenyReason as DenyReason
+    from sigil_actors.core.provider_calls import ChatEvent as ChatEvent
+    from sigil_actors.core.provider_calls import ChatOptions as ChatOptions
+    from sigil_actors.core.provider_calls import Done as Done
+    from sigil_actors.core.provider_calls import Message as Message
+    from sigil_actors.core.provider_calls import ModelInfo as ModelInfo
+    from sigil_actors.core.provider_calls import ProviderStatus as ProviderStatus
+    from sigil_actors.core.provider_calls import Role as Role
+    from sigil_actors.core.provider_calls import TextDelta as TextDelta
+    from sigil_actors.core.provider_calls import TokenUsage as TokenUsage
+    from sigil_actors.core.provider_calls import ToolCall as ToolCall
     from sigil_actors.errors import AuditUnavailableError as AuditUnavailableError
     from sigil_actors.errors import CapabilityDeniedError as CapabilityDeniedError
     from sigil_actors.errors import GuestTrapError as GuestTrapError
     from sigil_actors.errors import HandshakeError as HandshakeError
     from sigil_actors.errors import InvalidArgumentsError as InvalidArgumentsError
     from sigil_actors.errors import InvalidCapabilityError as InvalidCapabilityError
+    from sigil_actors.errors import InvalidRequestError as InvalidRequestError
     from sigil_actors.errors import InvalidTransitionError as InvalidTransitionError
     from sigil_actors.errors import LimitExceededError as LimitExceededError
     from sigil_actors.errors import ManifestError as ManifestError
@@ -67,6 +84,7 @@ if TYPE_CHECKING:
     from sigil_actors.runtime.session import Session as Session
     from sigil_actors.runtime.settings import BackgroundSession as BackgroundSession
     from sigil_actors.runtime.settings import RuntimeSettings as RuntimeSettings
+    from sigil_actors.runtime.settings import UidRange as UidRange
     from sigil_actors.runtime.status import HeldVersion as HeldVersion
     from sigil_actors.runtime.status import PluginStatus as PluginStatus
     from sigil_actors.runtime.tree import TreeNode as TreeNode
@@ -80,8 +98,14 @@ _HOMES = {
     "AuditEntry": "sigil_actors.core.audit_entry",
     "AuditFilter": "sigil_actors.core.audit_entry",
     "ToolDefinition": "sigil_actors.core.calls",
+    "Usage": "sigil_actors.core.calls",
     "CapabilitySet": "sigil_actors.core.capability",
     "match_capability": "sigil_actors.core.capability",
+    "InboundMessage": "sigil_actors.core.channel_calls",
+    "MediaAttachment": "sigil_actors.core.channel_calls",
+    "PresenceStatus": "sigil_actors.core.channel_calls",
+    "SendResult": "sigil_actors.core.channel_calls",
+    "UserIdentity": "sigil_actors.core.channel_calls",
     "ContainerExecution": "sigil_actors.core.execution",
     "ExecutionTier": "sigil_actors.core.execution",
     "FilesystemPolicy": "sigil_actors.core.execution",
@@ -99,12 +123,23 @@ _HOMES = {
     "CheckRequest": "sigil_actors.core.policy",
     "Decision": "sigil_actors.core.policy",
     "DenyReason": "sigil_actors.core.policy",
+    "ChatEvent": "sigil_actors.core.provider_calls",
+    "ChatOptions": "sigil_actors.core.provider_calls",
+    "Done": "sigil_actors.core.provider_calls",
+    "Message": "sigil_actors.core.provider_calls",
+    "ModelInfo": "sigil_actors.core.provider_calls",
+    "ProviderStatus": "sigil_actors.core.provider_calls",
+    "Role": "sigil_actors.core.provider_calls",
+    "TextDelta": "sigil_actors.core.provider_calls",
+    "TokenUsage": "sigil_actors.core.provider_calls",
+    "ToolCall": "sigil_actors.core.provider_calls",
     "AuditUnavailableError": "sigil_actors.errors",
     "CapabilityDeniedError": "sigil_actors.errors",
     "GuestTrapError": "sigil_actors.errors",
     "HandshakeError": "sigil_actors.errors",
     "InvalidArgumentsError": "sigil_actors.errors",
     "InvalidCapabilityError": "sigil_actors.errors",
+    "InvalidRequestError": "sigil_actors.errors",
     "InvalidTransitionError": "sigil_actors.errors",
     "LimitExceededError": "sigil_actors.errors",
     "ManifestError": "sigil_actors.errors",
@@ -132,6 +167,7 @@ _HOMES = {
     "Session": "sigil_actors.runtime.session",
     "BackgroundSession": "sigil_actors.runtime.settings",
     "RuntimeSettings": "sigil_actors.runtime.settings",
+    "UidRange": "sigil_actors.runtime.settings",
     "HeldVersion": "sigil_actors.runtime.status",
     "PluginStatus": "sigil_actors.runtime.status",
     "TreeNode": "sigil_actors.runtime.tree",
