@@ -12,6 +12,7 @@ from typing import Final, TypeAlias, assert_never
 import attrs
 
 from sigil_actors.core.host_facts import Bubblewrap
+from sigil_actors.core.sandbox_environment import INSIDE_HOME
 from sigil_actors.core.sandbox_mounts import (
     Bind,
     DeviceFiles,
@@ -83,15 +84,15 @@ class BwrapOptions:
 
     def block(self, numbers: Mapping[Slot, int]) -> bytes:
         """Return the options as `--args` reads them, each slot filled with its number."""
-        return b"".join(
-            (
-                argument.encode("utf-8", "surrogateescape")
-                if isinstance(argument, str)
-                else b"%d" % numbers[argument]
-            )
-            + b"\0"
+        words = [
+            argument.encode("utf-8", "surrogateescape")
+            if isinstance(argument, str)
+            else b"%d" % numbers[argument]
             for argument in self.arguments
-        )
+        ]
+        if any(b"\0" in word for word in words):
+            raise AssertionError("a NUL in a word would begin another option")
+        return b"".join(word + b"\0" for word in words)
 
     def readable(self) -> tuple[str, ...]:
         """Return the options for people: what stands for a descriptor says which one."""
@@ -108,7 +109,7 @@ def bwrap_options(plan: SandboxPlan, bubblewrap: Bubblewrap) -> BwrapOptions:
             *_isolation(plan),
             *_environment(plan.environment),
             *_file_system(plan.mounts, by_descriptor=bubblewrap.binds_by_descriptor),
-            *("--chdir", plan.working_folder),
+            *("--chdir", plan.folder),
             *("--seccomp", _seccomp(plan)),
             *("--json-status-fd", Slot(purpose=SlotPurpose.STATUS)),
             *("--block-fd", Slot(purpose=SlotPurpose.BLOCK)),
@@ -120,8 +121,8 @@ def bwrap_options(plan: SandboxPlan, bubblewrap: Bubblewrap) -> BwrapOptions:
 def bwrap_command_line(plan: SandboxPlan, program: str) -> list[str]:
     """Return a whole command line that needs no descriptor, ending in `--` and the command.
 
-    It is weaker than a launch: without the system call filter and the synthetic files, and with
-    folders bound by their path.
+    It is weaker than a launch: without the system call filter and the synthetic files, with folders
+    bound by their path, and it starts in a home that is empty.
     """
     arguments = (
         *_isolation(plan),
@@ -130,7 +131,7 @@ def bwrap_command_line(plan: SandboxPlan, program: str) -> list[str]:
             (mount for mount in plan.mounts if not isinstance(mount, SyntheticFile)),
             by_descriptor=False,
         ),
-        *("--chdir", plan.working_folder),
+        *("--chdir", INSIDE_HOME),
     )
     return [program, *map(str, arguments), "--", *plan.command]
 

@@ -10,6 +10,10 @@ from typing import Final, TypeAlias
 
 import attrs
 
+LINUX: Final = "linux"
+DARWIN: Final = "darwin"
+"""The platforms that have a sandbox, as in sys.platform."""
+
 ROOT_NAMES: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """What programs expect at the root besides /usr: links into /usr today, folders on older systems.
 """

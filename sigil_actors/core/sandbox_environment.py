@@ -49,11 +49,13 @@ def sandbox_environment(
     wanted: Mapping[str, str],
     protocol: Mapping[str, str],
     *,
+    scratch: str | None = None,
     proxy_port: int | None,
 ) -> Mapping[str, str]:
     """Return every variable that the plugin gets.
 
-    `wanted` is the manifest's, `protocol` what the handshake needs.
+    `wanted` is the manifest's, `protocol` what the handshake needs. `scratch` is the home and the
+    place of temporary files where the sandbox has none of its own.
 
     Raises:
         SandboxRequestError: the manifest sets what the host sets.
@@ -67,4 +69,5 @@ def sandbox_environment(
                 "the host sets this variable itself",
                 remedy="Drop it",
             )
-    return {**BASE_ENVIRONMENT, **wanted, **proxy, **protocol}
+    places = {} if scratch is None else {"HOME": scratch, "TMPDIR": scratch}
+    return {**BASE_ENVIRONMENT, **places, **wanted, **proxy, **protocol}

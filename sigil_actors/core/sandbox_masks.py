@@ -5,7 +5,7 @@ what can't be hidden for sure is refused.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from sigil_actors.core.host_facts import PathFact, PathKind
 from sigil_actors.core.sandbox_mounts import Bind, HiddenFile, HiddenFolder
@@ -14,9 +14,6 @@ from sigil_actors.core.wording import shown
 from sigil_actors.errors import SandboxRequestError
 
 Mask: TypeAlias = HiddenFile | HiddenFolder
-
-INDISPENSABLE: Final = "/usr"
-"""Without it no program starts."""
 
 
 def denied_paths(
@@ -100,7 +97,7 @@ def _check_covered(plugin: str, one: RequestedPath, bind: Bind, own: Collection[
     if bind.target in own:
         return  # it hides what else is there; the plugin's own files are no secret to it
     what = f"hides all of {bind.target}, which {bind.why} is to show"
-    if bind.target == INDISPENSABLE or not bind.is_by_descriptor:
+    if not bind.is_by_descriptor:
         what = f"hides all of {bind.target}, without which no program runs"
     raise SandboxRequestError(
         plugin,

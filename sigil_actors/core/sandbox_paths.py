@@ -24,8 +24,14 @@ NEVER_SHOWN: Final = ("/proc", "/sys", "/dev")
 
 NEVER_SHOWN_WHOLE: Final = (
     "/",
+    "/Library",
+    "/Users",
     "/etc",
     "/home",
+    "/private",
+    "/private/etc",
+    "/private/tmp",
+    "/private/var",
     "/root",
     "/run",
     "/tmp",  # noqa: S108 - nothing is put there
@@ -37,6 +43,9 @@ NEVER_SHOWN_WHOLE: Final = (
 to which a read-only file system is no bar, and other users' files."""
 
 NEVER_WRITTEN: Final = (
+    "/Applications",
+    "/Library",
+    "/System",
     "/bin",
     "/boot",
     "/etc",
@@ -44,6 +53,7 @@ NEVER_WRITTEN: Final = (
     "/lib32",
     "/lib64",
     "/libx32",
+    "/private/etc",
     "/run",
     "/sbin",
     "/usr",

@@ -12,11 +12,11 @@ from typing import Final
 
 import attrs
 
-from sigil_actors.core.execution import MEBIBYTE, ProcessExecution, SandboxPolicy
-from sigil_actors.core.execution_rules import check_execution
-from sigil_actors.core.host_facts import HostFacts, PathFact
+from sigil_actors.core.execution import ProcessExecution, SandboxPolicy
+from sigil_actors.core.execution_rules import check_execution, check_path
+from sigil_actors.core.host_facts import DARWIN, HostFacts, PathFact
 from sigil_actors.core.manifest import Manifest
-from sigil_actors.core.sandbox_environment import INSIDE_HOME, sandbox_environment
+from sigil_actors.core.sandbox_environment import sandbox_environment
 from sigil_actors.core.sandbox_masks import (
     Mask,
     denied_paths,
@@ -24,17 +24,7 @@ from sigil_actors.core.sandbox_masks import (
     plan_masks,
     remaining_settings,
 )
-from sigil_actors.core.sandbox_mounts import (
-    Bind,
-    DeviceFiles,
-    EmptyFolder,
-    Link,
-    Mount,
-    ProcessFiles,
-    ScratchFolder,
-    Sealed,
-    SyntheticFile,
-)
+from sigil_actors.core.sandbox_mounts import Bind, Mount, Sealed
 from sigil_actors.core.sandbox_paths import (
     KEY,
     RequestedPaths,
@@ -44,35 +34,19 @@ from sigil_actors.core.sandbox_paths import (
     plain_path,
     requested_paths,
 )
+from sigil_actors.core.sandbox_system import (
+    HOSTNAME,
+    INSIDE_UID,
+    private_files,
+    programs,
+    settings,
+    skeleton,
+)
 from sigil_actors.core.wording import shown
 from sigil_actors.errors import SandboxRequestError
 
 PROXY_PORT: Final = 3128
 """Where the host's proxy listens on the sandbox's own loopback: the usual one of proxies."""
-
-INSIDE_UID: Final = 1000
-"""The user that a plugin is inside, whoever it is on the host."""
-
-HOSTNAME: Final = "plugin"
-
-TEMPORARY: Final = "/tmp"  # noqa: S108 - the sandbox's own
-TEMPORARY_BYTES: Final = 64 * MEBIBYTE
-"""Counts against the plugin's memory where the machine has control groups."""
-
-SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - the sandbox's own
-SHARED_MEMORY_BYTES: Final = 16 * MEBIBYTE
-"""Room for the semaphores and queues of a plugin's own processes."""
-
-HOME_BYTES: Final = 16 * MEBIBYTE
-"""The home, for caches of programs that insist on one."""
-
-_SYNTHETIC: Final[Mapping[str, bytes]] = {
-    "/etc/passwd": f"plugin:x:{INSIDE_UID}:{INSIDE_UID}::{INSIDE_HOME}:/bin/false\n".encode(),
-    "/etc/group": f"plugin:x:{INSIDE_UID}:\n".encode(),
-    "/etc/hosts": f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n".encode(),
-    # Names are resolved by the host's proxy, for those that have one, and by nobody else.
-    "/etc/resolv.conf": b"# no name server is reached from here\n",
-}
 
 
 class NetworkAccess(StrEnum):
@@ -109,7 +83,10 @@ class SandboxPlan:
     """Whose system call filter it gets."""
     command: tuple[str, ...]
     """The program by its absolute path, then its arguments."""
-    working_folder: str
+    folder: str
+    """The plugin's own, where its command starts."""
+    socket_dir: str | None
+    """Where it listens; None where no host waits for it."""
     environment: Mapping[str, str] = attrs.field(converter=_read_only)
     """Exactly these variables."""
     mounts: tuple[Mount, ...]
@@ -146,7 +123,7 @@ def plan_sandbox(
     facts: HostFacts,
     *,
     folder: str,
-    socket_dir: str,
+    socket_dir: str | None,
     environment: Mapping[str, str],
     paths: Mapping[str, PathFact],
     host_folders: Collection[str] = (),
@@ -155,62 +132,70 @@ def plan_sandbox(
     """Plan the sandbox of a plugin of the process tier.
 
     `folder` is where the plugin's files lie, `socket_dir` where it listens, both as the host sees
-    them, and the plugin sees them at the same place. `environment` is what the protocol sets,
-    `paths` has the facts that `paths_to_look_at` asks for, `host_folders` are this runtime's own.
+    them with every link resolved; the plugin sees them at the same place. `environment` is what the
+    protocol sets, `paths` has the facts that `paths_to_look_at` asks for, `host_folders` are those
+    that this runtime keeps for itself: its state, the plugins' folder.
 
     Raises:
         SandboxRequestError: the manifest asks for what no sandbox may give.
     """
-    execution = _process_execution(manifest)
+    plugin, execution = _checked_name(manifest.name), _process_execution(manifest)
     for fault in check_execution(execution):
-        raise SandboxRequestError(manifest.name, fault.path, fault.what, remedy=fault.remedy)
-    folder, socket_dir = plain_path(folder), plain_path(socket_dir)
-    requested = requested_paths(manifest.name, execution.sandbox.filesystem, home=facts.home)
+        raise SandboxRequestError(plugin, fault.path, fault.what, remedy=fault.remedy)
+    folder = plain_path(folder)
+    socket_dir = None if socket_dir is None else plain_path(socket_dir)
+    requested = requested_paths(plugin, execution.sandbox.filesystem, home=facts.home)
     check_requested_paths(
-        manifest.name, requested, folder=folder, home=facts.home, host_folders=host_folders
+        plugin, requested, folder=folder, home=facts.home, host_folders=host_folders
     )
-    own = _own_files(folder, socket_dir)
-    binds = _in_order((*own, *_requested(manifest.name, requested)))
-    system, settings = _system_binds(facts), _settings(facts)
+    own = tuple(_own_folders(folder, socket_dir))
+    system = programs(facts)
+    binds = _in_order((*own, *_requested(plugin, requested)))
     denied = tuple(
-        denied_paths(manifest.name, requested.read_deny, paths, (*system, *settings, *binds))
+        denied_paths(plugin, requested.read_deny, paths, (*system, *settings(facts), *binds))
     )
-    settings = tuple(remaining_settings(settings, denied))
-    masks = plan_masks(
-        manifest.name,
-        (*system, *settings, *binds),
-        denied,
-        own=(folder, socket_dir),
-    )
-    command = _command(manifest.name, execution, folder)
-    _check_program(manifest.name, command[0], (*system, *binds), facts, masks)
-    has_network = bool(execution.sandbox.network.allow)
+    spared = tuple(remaining_settings(settings(facts), denied))
+    visible = (*system, *spared, *binds)
+    masks = plan_masks(plugin, visible, denied, own=[bind.target for bind in own])
+    command = _command(plugin, execution, folder)
+    _check_program(plugin, command[0], (*system, *binds), facts, masks)
+    port = proxy_port if execution.sandbox.network.allow else None
     return SandboxPlan(
-        plugin=manifest.name,
+        plugin=plugin,
         platform=facts.platform,
         architecture=facts.architecture,
         command=command,
-        working_folder=folder,
+        folder=folder,
+        socket_dir=socket_dir,
         environment=sandbox_environment(
-            manifest.name,
+            plugin,
             execution.env,
             environment,
-            proxy_port=proxy_port if has_network else None,
+            scratch=(socket_dir or folder) if facts.platform == DARWIN else None,
+            proxy_port=port,
         ),
         mounts=(
             *system,
-            *_root_links(facts),
-            EmptyFolder(path="/etc", mode=0o755),
-            *settings,
-            *_scratch(),
-            *_in_order((*binds, *pins(masks, (*system, *settings, *binds)))),
+            *skeleton(facts),
+            *spared,
+            *private_files(facts),
+            *_in_order((*binds, *pins(masks, visible))),
             *masks,
             Sealed(path="/"),  # the last step, since mount points are made as they are needed
         ),
-        network=NetworkAccess.PROXY if has_network else NetworkAccess.NONE,
-        proxy_port=proxy_port if has_network else None,
+        network=NetworkAccess.NONE if port is None else NetworkAccess.PROXY,
+        proxy_port=port,
         limits=_limits(execution.sandbox),
     )
+
+
+def _checked_name(name: str) -> str:
+    # It becomes a component of paths, and a manifest made in code was checked by nobody.
+    if "/" in name or name == "." or any(check_path("name", name)):
+        raise SandboxRequestError(
+            name, "name", f"{shown(name)} is no plugin name", remedy="Use letters, digits, - and _"
+        )
+    return name
 
 
 def _process_execution(manifest: Manifest) -> ProcessExecution:
@@ -248,49 +233,16 @@ def _limits(policy: SandboxPolicy) -> SandboxLimits:
     )
 
 
-def _system_binds(facts: HostFacts) -> tuple[Bind, ...]:
-    folders = [name for name, leads_to in facts.root_entries.items() if leads_to is None]
-    return tuple(
-        Bind(source=f"/{name}", target=f"/{name}", why="programs and libraries")
-        for name in ("usr", *folders)
-    )
-
-
-def _root_links(facts: HostFacts) -> Iterator[Link]:
-    for name, leads_to in facts.root_entries.items():
-        if leads_to is not None:
-            yield Link(path=f"/{name}", leads_to=leads_to)
-
-
-def _settings(facts: HostFacts) -> tuple[Bind, ...]:
-    return tuple(
-        Bind(source=source, target=f"/etc/{name}", why="settings that programs need")
-        for name, source in facts.etc_entries.items()
-    )
-
-
-def _scratch() -> Iterator[Mount]:
-    for path, content in _SYNTHETIC.items():
-        yield SyntheticFile(path=path, content=content)
-    yield ProcessFiles(path="/proc")
-    yield DeviceFiles(path="/dev")
-    yield ScratchFolder(path=SHARED_MEMORY, mode=0o1777, size_bytes=SHARED_MEMORY_BYTES)
-    yield Sealed(path="/dev")
-    yield ScratchFolder(path=TEMPORARY, mode=0o1777, size_bytes=TEMPORARY_BYTES)
-    yield ScratchFolder(path=INSIDE_HOME, mode=0o700, size_bytes=HOME_BYTES)
-
-
-def _own_files(folder: str, socket_dir: str) -> tuple[Bind, Bind]:
-    return (
-        Bind(source=folder, target=folder, is_by_descriptor=True, why="the plugin's own folder"),
-        Bind(
+def _own_folders(folder: str, socket_dir: str | None) -> Iterator[Bind]:
+    yield Bind(source=folder, target=folder, is_by_descriptor=True, why="the plugin's own folder")
+    if socket_dir is not None:
+        yield Bind(
             source=socket_dir,
             target=socket_dir,
             is_writable=True,
             is_by_descriptor=True,
             why="where the plugin listens",
-        ),
-    )
+        )
 
 
 def _in_order(binds: Iterable[Bind]) -> tuple[Bind, ...]:
