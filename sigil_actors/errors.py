@@ -214,6 +214,23 @@ class InvalidArgumentsError(PluginError):
         )
 
 
+class InvalidRequestError(PluginError):
+    """What a plugin was to be asked breaks the contract's bounds; nothing was called.
+
+    `problem` says what is wrong.
+    """
+
+    fault = Fault.CALLER
+
+    def __init__(self, plugin: str, problem: str) -> None:
+        self.problem = problem
+        super().__init__(
+            plugin,
+            f"can't be asked that: {problem}",
+            remedy="The bounds are in sigil_actors.core: channel_calls and provider_calls",
+        )
+
+
 class PluginUnavailableError(PluginError):
     """The plugin is known but takes no calls now.
 

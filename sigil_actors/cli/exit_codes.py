@@ -51,6 +51,7 @@ CODES: Final[Mapping[str, ExitCode]] = {
     "PluginNotFoundError": ExitCode.NOT_FOUND,
     "ToolNotFoundError": ExitCode.NOT_FOUND,
     "InvalidArgumentsError": ExitCode.INVALID_INPUT,
+    "InvalidRequestError": ExitCode.INVALID_INPUT,
     "PluginUnavailableError": ExitCode.FAILED,
     "PluginStartError": ExitCode.FAILED,
     "PluginRefusedError": ExitCode.FAILED,

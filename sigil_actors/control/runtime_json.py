@@ -39,7 +39,7 @@ def status_json(status: PluginStatus) -> JsonObject:
         "reload_failed": status.reload_failed,
         "last_error": status.last_error,
         "draining_generations": list(status.draining_generations),
-        "usage": status.usage,
+        "usage": None if status.usage is None else attrs.asdict(status.usage),
     }
 
 

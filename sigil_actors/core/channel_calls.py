@@ -64,6 +64,10 @@ class MediaAttachment:
     """0 where it isn't known."""
 
 
+def _attachments(media: Iterable[MediaAttachment]) -> tuple[MediaAttachment, ...]:
+    return tuple(media)
+
+
 @attrs.frozen(kw_only=True)
 class InboundMessage:
     """A message that somebody wrote on a platform."""
@@ -73,7 +77,7 @@ class InboundMessage:
     sender: UserIdentity
     content: str
     thread_id: str = ""
-    media: tuple[MediaAttachment, ...] = attrs.field(default=(), converter=tuple)
+    media: tuple[MediaAttachment, ...] = attrs.field(default=(), converter=_attachments)
     timestamp: datetime | None = None
     """When it was written, as the platform says; with a zone."""
     metadata: Mapping[str, str] = attrs.field(factory=dict, converter=read_only_texts)
@@ -86,7 +90,7 @@ class SendRequest:
     channel_id: str
     content: str
     thread_id: str = ""
-    media: tuple[MediaAttachment, ...] = attrs.field(default=(), converter=tuple)
+    media: tuple[MediaAttachment, ...] = attrs.field(default=(), converter=_attachments)
     typing_indicator: bool = False
     """Whether others are first shown that something is being written."""
     reply_to_message_id: str = ""

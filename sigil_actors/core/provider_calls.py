@@ -110,13 +110,21 @@ class ChatOptions:
     """Whether the answer is wanted in pieces, as they come."""
 
 
+def _messages(messages: Iterable[Message]) -> tuple[Message, ...]:
+    return tuple(messages)
+
+
+def _tools(tools: Iterable[ToolDefinition]) -> tuple[ToolDefinition, ...]:
+    return tuple(tools)
+
+
 @attrs.frozen(kw_only=True)
 class ChatRequest:
     """A chat that a model is to go on with."""
 
     model: str
-    messages: tuple[Message, ...] = attrs.field(converter=tuple)
-    tools: tuple[ToolDefinition, ...] = attrs.field(default=(), converter=tuple)
+    messages: tuple[Message, ...] = attrs.field(converter=_messages)
+    tools: tuple[ToolDefinition, ...] = attrs.field(default=(), converter=_tools)
     """What the model may ask to have called. It is the application that calls, or doesn't."""
     system_prompt: str = ""
     options: ChatOptions | None = None

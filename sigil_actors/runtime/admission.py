@@ -16,12 +16,28 @@ class Lease:
 
     def __init__(self, gate: "Gate") -> None:
         self._gate = gate
+        self._stays = False
         self._operations: set[trio.CancelScope] = set()
 
     @property
     def ended_by(self) -> SigilError | None:
-        """Return why the instance ended under the caller, or None while it lives."""
-        return self._gate.ended_by
+        """Return why the caller has to leave, or None while it needn't."""
+        return self._gate.ended_by or self.drained_by
+
+    @property
+    def drained_by(self) -> SigilError | None:
+        """Return what a drain ends the lease by, where it does."""
+        return self._gate.drained_by if self._stays else None
+
+    def stay(self) -> None:
+        """Count as one that would stay for good: a drain ends it instead of waiting for it.
+
+        Raises:
+            SigilError: what `Gate.drain` or `Gate.end` was given already.
+        """
+        self._stays = True
+        if self.ended_by is not None:
+            raise self.ended_by
 
     @contextmanager
     def operation(self) -> Generator[None]:
@@ -30,10 +46,11 @@ class Lease:
         Only the runtime's own awaits stand in such a block, never a caller's code.
 
         Raises:
-            SigilError: what `Gate.end` was given; the instance ended before or during the block.
+            SigilError: what `Gate.end` was given, or `Gate.drain` for one that stays; it ended
+                before or during the block.
         """
-        if self._gate.ended_by is not None:
-            raise self._gate.ended_by
+        if self.ended_by is not None:
+            raise self.ended_by
         scope = trio.CancelScope()
         self._operations.add(scope)
         try:
@@ -41,8 +58,8 @@ class Lease:
                 yield
         finally:
             self._operations.discard(scope)
-        if scope.cancelled_caught and self._gate.ended_by is not None:
-            raise self._gate.ended_by
+        if scope.cancelled_caught and self.ended_by is not None:
+            raise self.ended_by
 
     def interrupt(self) -> None:
         """Interrupt what the caller is doing in the instance."""
@@ -59,11 +76,17 @@ class Gate:
         self._idle = trio.Event()
         self._idle.set()
         self.ended_by: SigilError | None = None
+        self.drained_by: SigilError | None = None
 
     @property
     def in_flight(self) -> int:
         """How many callers are inside."""
         return len(self._leases)
+
+    @property
+    def finishing(self) -> int:
+        """How many of them needn't leave yet."""
+        return sum(lease.ended_by is None for lease in self._leases)
 
     @contextmanager
     def lease(self) -> Generator[Lease]:
@@ -85,6 +108,13 @@ class Gate:
             self.ended_by = error
         for lease in tuple(self._leases):
             lease.interrupt()
+
+    def drain(self, error: SigilError) -> None:
+        """End it for those who would stay for good, as `end` does; the others may finish."""
+        self.drained_by = error
+        for lease in tuple(self._leases):
+            if lease.drained_by is not None:
+                lease.interrupt()
 
     async def wait_idle(self) -> None:
         """Wait until nobody is inside."""

@@ -19,7 +19,7 @@ from sigil_actors.actors.supervisor import (
     RestartIntensityError,
     Supervisor,
 )
-from sigil_actors.core.calls import Health
+from sigil_actors.core.calls import Health, Usage
 from sigil_actors.core.lifecycle import PluginInstance, PluginState
 from sigil_actors.core.text import escape_text
 from sigil_actors.errors import (
@@ -133,6 +133,8 @@ class Deployment:
         self._waits_first = waits_first
         self._restarted_at: deque[float] = deque()
         self.is_aside = False
+        self.is_resuming = False
+        """Whether it comes back after having stepped aside; not once that has failed."""
         self.is_over = False
         self._services = services
         self._listener = listener
@@ -174,6 +176,7 @@ class Deployment:
     def resume(self) -> None:
         """Run again after having stepped aside."""
         self.is_aside = False
+        self.is_resuming = True
         self.life = PluginInstance(self.definition.name, generation=0)
         self.reason = self.remedy = self.blocked_by = ""
         self.order = StopOrder()
@@ -182,6 +185,7 @@ class Deployment:
         self._verdict.set()
 
     def _end_run(self, kind: StopKind, at_call: int) -> None:
+        self.is_resuming = False
         if self.drain_began is None:
             self.drain_began = at_call
         self.order.give(kind)
@@ -334,6 +338,7 @@ class Deployment:
 
         def ready(instance: Instance) -> None:
             self.instance = instance
+            self.is_resuming = False
             self.reason = self.remedy = self.blocked_by = ""
             self.last_words = ()
             context.ready()
@@ -357,6 +362,7 @@ class Deployment:
             self._listener.told_health(self)
 
     def _exited(self, ended: ChildExit) -> None:
+        self.is_resuming = False
         if ended.error is not None:
             self._failed(ended.error)
         is_refused = isinstance(ended.error, PluginRefusedError)
@@ -407,6 +413,10 @@ class Deployment:
             restarts=self.restarts,
             last_error="" if self.error is None else explained(self.error),
         )
+
+    def usage(self) -> Usage | None:
+        """Return what its instance uses, where one runs and its tier can tell."""
+        return None if self.instance is None else self.instance.session.usage()
 
     def restart_in_s(self) -> float | None:
         """Return in how many seconds it is started again, where that is planned."""

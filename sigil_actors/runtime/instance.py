@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from sigil_actors.core.calls import ToolDefinition
+from sigil_actors.core.execution import PluginType
 from sigil_actors.core.json_schema import SchemaValidator, check_schema
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.text import escape_text
@@ -74,6 +75,7 @@ class Instance:
     """One generation that runs. It exists from the moment at which it can be called."""
 
     plugin: str
+    type: PluginType
     generation: int
     session: TierSession
     checked_tools: dict[str, CheckedTool]

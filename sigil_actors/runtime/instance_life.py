@@ -183,6 +183,7 @@ class InstanceLife:
                 await self._version.accept()
                 yield Instance(
                     plugin=name,
+                    type=self._manifest.type,
                     generation=generation,
                     session=session,
                     checked_tools=tools,
@@ -237,11 +238,12 @@ class InstanceLife:
             nursery.start_soon(self._watch_health, instance)
             await self._order.wait()
             self._enter(PluginState.DRAINING)
-            if self.gate.in_flight:
+            self.gate.drain(PluginUnavailableError(self._definition.name, "draining"))
+            if self.gate.finishing:
                 logger.info(
                     "plugin %s: %s may finish, within %g s at most",
                     self._definition.name,
-                    counted(self.gate.in_flight, "call"),
+                    counted(self.gate.finishing, "call"),
                     self._manifest.lifecycle.graceful_shutdown_timeout,
                 )
             await self._drain()

@@ -5,10 +5,12 @@ Never what was said.
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import trio
 
 from sigil_actors.core.audit_entry import AuditEntry
+from sigil_actors.core.json_value import JsonValue
 from sigil_actors.core.text import escape_text
 from sigil_actors.errors import (
     GuestTrapError,
@@ -18,7 +20,7 @@ from sigil_actors.errors import (
     SigilError,
 )
 from sigil_actors.runtime.caller import Caller
-from sigil_actors.runtime.chunks import Chunks
+from sigil_actors.runtime.chunks import Pieces
 from sigil_actors.runtime.enforcer import Enforcer
 
 _REASON_CHARACTERS_MAX = 200
@@ -42,7 +44,8 @@ class CallOutcome:
         self._plugin = plugin
         self._generation = generation
         self._capability = capability
-        self.chunks: Chunks | None = None
+        self.pieces: Pieces[Any] | None = None
+        """What is answered in pieces; None where it isn't, or the call hasn't come so far."""
 
     @contextmanager
     def recorded(self) -> Generator[None]:
@@ -58,12 +61,20 @@ class CallOutcome:
             self._tell(error, trio.current_time() - began)
 
     def _tell(self, error: BaseException | None, took_s: float) -> None:
-        chunks = self.chunks
-        failure = chunks.failure if chunks is not None else None
-        if failure is None and isinstance(error, SigilError) and chunks is None:
+        pieces = self.pieces
+        failure = pieces.failure if pieces is not None else None
+        if failure is None and isinstance(error, SigilError) and pieces is None:
             failure = error
-        finished = chunks is not None and chunks.is_finished
+        finished = error is None if pieces is None else pieces.is_finished
         result = _result(failure, finished=finished)
+        details: dict[str, JsonValue] = {
+            "duration_ms": round(took_s * 1000, 3),
+            "generation": self._generation,
+            "chunks": 0 if pieces is None else pieces.count,
+            "characters": 0 if pieces is None else pieces.characters,
+        }
+        if pieces is not None and pieces.dropped:
+            details["dropped"] = pieces.dropped
         self._enforcer.tell_outcome(
             AuditEntry(
                 action="outcome",
@@ -76,12 +87,7 @@ class CallOutcome:
                 capability=self._capability,
                 result=result,
                 reason=_reason(failure),
-                details={
-                    "duration_ms": round(took_s * 1000, 3),
-                    "generation": self._generation,
-                    "chunks": 0 if chunks is None else chunks.count,
-                    "characters": 0 if chunks is None else chunks.characters,
-                },
+                details=details,
             )
         )
 

@@ -20,6 +20,7 @@ from sigil_actors.errors import (
     SigilError,
 )
 from sigil_actors.runtime.announcer import Announcer
+from sigil_actors.runtime.call import Admitted
 from sigil_actors.runtime.chain import Chain
 from sigil_actors.runtime.definition import Definition
 from sigil_actors.runtime.deployment import REASON_CHARACTERS_MAX, Deployment, explained
@@ -27,7 +28,6 @@ from sigil_actors.runtime.instance_life import LifeServices
 from sigil_actors.runtime.plugin_log import PluginLog
 from sigil_actors.runtime.plugin_orders import ReloadPlugin, ReloadResult, StartPlugin
 from sigil_actors.runtime.roles import Down, Roles
-from sigil_actors.runtime.session import Admitted
 from sigil_actors.runtime.status import HeldVersion, PluginStatus
 from sigil_actors.runtime.stop_order import StopKind
 from sigil_actors.runtime.tree import TreeNode

@@ -69,8 +69,12 @@ class Roles:
 
     @property
     def is_swapping_in_place(self) -> bool:
-        """Whether what served has to be gone before what takes over can start."""
-        return self.current is not None and self.current.is_aside
+        """Whether what served has made place for what takes over, or comes back since that fails.
+
+        Either way one of the two is about to serve.
+        """
+        current = self.current
+        return current is not None and (current.is_aside or current.is_resuming)
 
     def notify(self) -> None:
         """Wake who waits for a change."""
@@ -165,6 +169,7 @@ class Roles:
             last_error=self.last_error,
             is_swapping=len(alive) > 1,
             draining_generations=() if leaving is None else (leaving.life.generation,),
+            usage=None if current is None else current.usage(),
         )
 
     def node(self, mailbox: MailboxStatistics) -> TreeNode:

@@ -26,6 +26,7 @@ from sigil_actors.ports.kv_store import KvStore
 from sigil_actors.ports.tier import Tier
 from sigil_actors.runtime.approval_records import ApprovalRecords
 from sigil_actors.runtime.builtin_functions import BuiltinFunctions
+from sigil_actors.runtime.call import Admitted
 from sigil_actors.runtime.call_tokens import CallTokens
 from sigil_actors.runtime.caller import Caller
 from sigil_actors.runtime.chain import Chain, Waits
@@ -42,7 +43,7 @@ from sigil_actors.runtime.manager import Manager
 from sigil_actors.runtime.plugin_actor import PluginActor
 from sigil_actors.runtime.plugin_set import PluginSet, check_definitions
 from sigil_actors.runtime.rescan import Rescan, RescanResult
-from sigil_actors.runtime.session import Admitted, Session
+from sigil_actors.runtime.session import Session
 from sigil_actors.runtime.settings import RuntimeSettings
 from sigil_actors.runtime.status import PluginStatus
 from sigil_actors.runtime.stop_order import StopKind

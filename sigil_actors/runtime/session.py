@@ -5,56 +5,42 @@ The embedding gateway vouches for who the caller is; plugins and remote callers 
 
 import json
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
 
-import attrs
 import trio
 
+from sigil_actors.core.call_bounds import text_problem
 from sigil_actors.core.calls import ExecuteRequest, ToolDefinition
+from sigil_actors.core.channel_calls import (
+    MediaAttachment,
+    PresenceStatus,
+    SendRequest,
+    SendResult,
+    UserIdentity,
+    identity_problem,
+    send_problem,
+    sent_problem,
+)
+from sigil_actors.core.execution import PluginType
 from sigil_actors.core.json_value import JsonObject
-from sigil_actors.core.policy import CheckRequest
-from sigil_actors.errors import InvalidArgumentsError, LimitExceededError, PluginCallError
-from sigil_actors.runtime.admission import Lease
+from sigil_actors.core.provider_calls import (
+    ChatOptions,
+    ChatRequest,
+    Message,
+    ModelInfo,
+    ProviderStatus,
+    chat_problem,
+    models_problem,
+    status_problem,
+)
+from sigil_actors.errors import InvalidArgumentsError, InvalidRequestError, LimitExceededError
+from sigil_actors.runtime.call import Calls, Plugins
 from sigil_actors.runtime.caller import Caller
 from sigil_actors.runtime.chain import Chain
+from sigil_actors.runtime.chat_events import ChatEvents
 from sigil_actors.runtime.chunks import Chunks
-from sigil_actors.runtime.enforcer import Enforcer
-from sigil_actors.runtime.instance import Instance
-from sigil_actors.runtime.outcome import CallOutcome
-from sigil_actors.runtime.settings import RuntimeSettings
-
-
-@attrs.frozen
-class Admitted:
-    """A caller's place in one instance."""
-
-    instance: Instance
-    lease: Lease
-
-
-class Plugins(Protocol):
-    """What a session needs of the runtime."""
-
-    @property
-    def enforcer(self) -> Enforcer:
-        """Return the one that decides."""
-
-    @property
-    def settings(self) -> RuntimeSettings:
-        """Return the runtime's settings."""
-
-    def admit(self, plugin: str, chain: Chain) -> AbstractAsyncContextManager[Admitted]:
-        """Let a call into the running instance of a plugin for as long as the block lasts.
-
-        Raises:
-            PluginNotFoundError: there is no such plugin.
-            PluginUnavailableError: it takes no calls now.
-        """
-
-    def new_chain(self) -> Chain:
-        """Return a chain for a call that no other call led to."""
+from sigil_actors.runtime.inbox import Inbox, open_inbox
 
 
 class Session:
@@ -63,7 +49,7 @@ class Session:
     def __init__(self, plugins: Plugins, caller: Caller, chain: Chain | None = None) -> None:
         self._plugins = plugins
         self._caller = caller
-        self._chain = chain
+        self._calls = Calls(plugins, caller, chain)
 
     @property
     def caller(self) -> Caller:
@@ -78,7 +64,7 @@ class Session:
             PluginUnavailableError: it takes no calls now.
         """
         await trio.lowlevel.checkpoint()
-        async with self._plugins.admit(plugin, self._chain_into(plugin)) as admitted:
+        async with self._plugins.admit(plugin, self._calls.chain_into(plugin)) as admitted:
             return admitted.instance.tools
 
     @asynccontextmanager
@@ -98,20 +84,24 @@ class Session:
             AuditUnavailableError: it couldn't be recorded, so nothing ran.
             PluginCallError: `reentrant`; the plugin waits for this very call.
         """
-        chain = self._chain_into(plugin)
+        chain = self._calls.chain_into(plugin)
         async with self._plugins.admit(plugin, chain) as admitted:
-            instance, lease = admitted.instance, admitted.lease
-            definition = instance.tool(tool)
+            definition = admitted.instance.tool(tool)
             text = self._encode(plugin, tool, arguments)
             capability = tool_capability(definition.name)
-            with lease.operation():
-                # In the instance already: one that ends meanwhile is no denial.
-                await self._check(plugin, capability, instance.generation)
-            problems = instance.argument_problems(tool, arguments or {})
+            await self._calls.check(admitted, capability)
+            problems = admitted.instance.argument_problems(tool, arguments or {})
             if problems:
                 raise InvalidArgumentsError(plugin, tool, problems)
-            async with self._call(instance, lease, chain, capability, tool, text) as chunks:
-                yield chunks
+            async with self._calls.enter(admitted, chain, capability) as call:
+                request = ExecuteRequest(
+                    tool_name=tool,
+                    arguments=text,
+                    session_id=call.token,
+                    timeout_seconds=_seconds_left(),
+                )
+                async with call.session.execute(request) as source:
+                    yield call.follow(Chunks(source, call.lease))
 
     async def execute_text(
         self, plugin: str, tool: str, arguments: JsonObject | None = None
@@ -136,69 +126,139 @@ class Session:
                 pieces.append(piece)
         return "".join(pieces)
 
-    @asynccontextmanager
-    async def _call(
+    # Channels
+
+    def listen(self, plugin: str) -> AbstractAsyncContextManager[Inbox]:
+        """Listen to a channel; iterate over what the block is given to get its messages.
+
+        Nothing is received while nobody waits for it. When the plugin is swapped, the listening
+        goes on with the version that takes over; when it is stopped, the iterator raises. All of a
+        message was written by strangers, and is bounded but not escaped.
+
+        Raises:
+            PluginNotFoundError: there is no such plugin.
+            PluginUnavailableError: it takes no calls now.
+            PluginCallError: it is no channel; or `reentrant`, it waits for this very call.
+            CapabilityDeniedError: `channel.listen` isn't allowed.
+            AuditUnavailableError: it couldn't be recorded, so nothing ran.
+        """
+        return open_inbox(self._calls, plugin)
+
+    async def send(
         self,
-        instance: Instance,
-        lease: Lease,
-        chain: Chain,
-        capability: str,
-        tool: str,
-        arguments: str,
-    ) -> AsyncGenerator[Chunks]:
-        outcome = CallOutcome(
-            self._plugins.enforcer,
-            self._caller,
-            plugin=instance.plugin,
-            generation=instance.generation,
-            capability=capability,
-        )
-        with outcome.recorded():
-            async with instance.turns.take(chain, lease):
-                with instance.tokens.minted(self._caller, chain) as token:
-                    request = ExecuteRequest(
-                        tool_name=tool,
-                        arguments=arguments,
-                        session_id=token,
-                        timeout_seconds=_seconds_left(),
-                    )
-                    async with instance.session.execute(request) as source:
-                        outcome.chunks = Chunks(source, lease)
-                        yield outcome.chunks
+        plugin: str,
+        *,
+        channel_id: str,
+        content: str,
+        thread_id: str = "",
+        media: Sequence[MediaAttachment] = (),
+        typing_indicator: bool = False,
+        reply_to_message_id: str = "",
+    ) -> SendResult:
+        """Have a channel write a message; returns when the plugin says that it did.
 
-    async def _check(self, plugin: str, capability: str, generation: int) -> None:
-        caller = self._caller
-        await self._plugins.enforcer.check(
-            CheckRequest(
-                plugin,
-                capability,
-                caller.workspace_id,
-                caller.workspace_allow,
-                caller.user_permissions,
-                user_id=caller.user_id,
-                session_id=caller.session_id,
-                generation=generation,
-                actor=caller.actor,
-            )
+        Raises:
+            InvalidRequestError: it is over the contract's bounds.
+            PluginCallError: it wasn't written, in the plugin's own words; or as with `listen`.
+            PluginCrashedError: the instance ended meanwhile; nobody knows if it was written.
+            SigilError: what entering `listen` raises, for `channel.send`.
+        """
+        request = SendRequest(
+            channel_id=channel_id,
+            content=content,
+            thread_id=thread_id,
+            media=media,
+            typing_indicator=typing_indicator,
+            reply_to_message_id=reply_to_message_id,
+        )
+        _refuse(plugin, send_problem(request))
+        return await self._calls.ask(
+            plugin,
+            PluginType.CHANNEL,
+            "channel.send",
+            ask=lambda session, token: session.send(request, session_id=token),
+            problem=sent_problem,
         )
 
-    def _chain_into(self, plugin: str) -> Chain:
-        chain = self._chain
-        if chain is None:
-            chain = self._plugins.new_chain()
-        elif chain.is_over:
-            raise PluginCallError(
-                plugin,
-                "the call that this session served has ended",
-                remedy="Use a session of the application's own for what goes on afterwards",
-            )
-        if len(chain.plugins) >= self._plugins.settings.call_depth:
-            raise PluginCallError(
-                plugin,
-                f"the chain of calls is over {self._plugins.settings.call_depth} deep",
-                remedy="Plugins call each other in a circle, or raise settings.call_depth",
-            )
-        return chain.entering(plugin)
+    async def update_presence(
+        self, plugin: str, *, channel_id: str, status: PresenceStatus
+    ) -> None:
+        """Have a channel show a presence; needs `channel.presence`. Raises what `send` raises."""
+        _refuse(plugin, text_problem("the channel's id", channel_id))
+        await self._calls.ask(
+            plugin,
+            PluginType.CHANNEL,
+            "channel.presence",
+            ask=lambda session, token: session.update_presence(
+                channel_id, status, session_id=token
+            ),
+        )
+
+    async def identity(self, plugin: str, platform_user_id: str) -> UserIdentity:
+        """Ask a channel who somebody is; needs `channel.identity`. Raises what `send` raises."""
+        _refuse(plugin, text_problem("the user's id", platform_user_id))
+        return await self._calls.ask(
+            plugin,
+            PluginType.CHANNEL,
+            "channel.identity",
+            ask=lambda session, token: session.get_identity(platform_user_id, session_id=token),
+            problem=identity_problem,
+        )
+
+    # Providers
+
+    async def models(self, plugin: str) -> tuple[ModelInfo, ...]:
+        """Ask a provider for its models; needs `provider.models`. Raises what `send` raises."""
+        return await self._calls.ask(
+            plugin,
+            PluginType.PROVIDER,
+            "provider.models",
+            ask=lambda session, token: session.list_models(session_id=token),
+            problem=models_problem,
+        )
+
+    @asynccontextmanager
+    async def chat(
+        self,
+        plugin: str,
+        *,
+        model: str,
+        messages: Sequence[Message],
+        tools: Sequence[ToolDefinition] = (),
+        system_prompt: str = "",
+        options: ChatOptions | None = None,
+    ) -> AsyncGenerator[ChatEvents]:
+        """Have a model go on with a chat; iterate over what the block is given to get its answer.
+
+        Leaving the block early cancels the call. An error of the block leaves it as it is.
+
+        Raises:
+            InvalidRequestError: it is over the contract's bounds.
+            SigilError: what entering `listen` raises, for a provider and `provider.chat`.
+        """
+        request = ChatRequest(
+            model=model,
+            messages=messages,
+            tools=tools,
+            system_prompt=system_prompt,
+            options=options,
+        )
+        _refuse(plugin, chat_problem(request))
+        async with (
+            self._calls.open(plugin, PluginType.PROVIDER, "provider.chat") as call,
+            call.session.chat(request, session_id=call.token) as source,
+        ):
+            yield call.follow(ChatEvents(plugin, source, call.lease))
+
+    async def provider_status(self, plugin: str) -> ProviderStatus:
+        """Ask a provider how it is; needs `provider.status`. Raises what `send` raises."""
+        return await self._calls.ask(
+            plugin,
+            PluginType.PROVIDER,
+            "provider.status",
+            ask=lambda session, token: session.provider_status(session_id=token),
+            problem=status_problem,
+        )
 
     def _encode(self, plugin: str, tool: str, arguments: JsonObject | None) -> str:
         try:
@@ -213,6 +273,11 @@ class Session:
             )
             raise InvalidArgumentsError(plugin, tool, [problem])
         return text
+
+
+def _refuse(plugin: str, problem: str) -> None:
+    if problem:
+        raise InvalidRequestError(plugin, problem)
 
 
 def tool_capability(tool: str) -> str:

@@ -2,9 +2,8 @@
 
 import attrs
 
-from sigil_actors.core.calls import Health
+from sigil_actors.core.calls import Health, Usage
 from sigil_actors.core.execution import PluginType
-from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.lifecycle import PluginState
 
 
@@ -55,5 +54,5 @@ class PluginStatus:
     """Whether a new version is about to take over, or an old one still finishes its calls."""
     draining_generations: tuple[int, ...] = ()
     """Earlier generations that finish their calls beside the newest."""
-    usage: JsonObject = attrs.field(factory=dict)
-    """What it uses, as far as its tier can tell."""
+    usage: Usage | None = None
+    """What its newest instance uses; None where none runs, or its tier can't tell."""

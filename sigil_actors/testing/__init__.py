@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from sigil_actors.testing.fake_plugin import Script as Script
     from sigil_actors.testing.fake_plugin import ScriptCrash as ScriptCrash
     from sigil_actors.testing.fake_plugin import scripted_health as scripted_health
-    from sigil_actors.testing.fake_tier import FakeCall as FakeCall
-    from sigil_actors.testing.fake_tier import FakeSession as FakeSession
+    from sigil_actors.testing.fake_services import FakeAsk as FakeAsk
+    from sigil_actors.testing.fake_services import FakeChannel as FakeChannel
+    from sigil_actors.testing.fake_services import FakeProvider as FakeProvider
+    from sigil_actors.testing.fake_session import FakeCall as FakeCall
+    from sigil_actors.testing.fake_session import FakeSession as FakeSession
     from sigil_actors.testing.fake_tier import FakeTier as FakeTier
     from sigil_actors.testing.fault_plan import FaultPlan as FaultPlan
     from sigil_actors.testing.faults import Crash as Crash
@@ -67,8 +70,11 @@ _HOMES = {
     "Script": "sigil_actors.testing.fake_plugin",
     "ScriptCrash": "sigil_actors.testing.fake_plugin",
     "scripted_health": "sigil_actors.testing.fake_plugin",
-    "FakeCall": "sigil_actors.testing.fake_tier",
-    "FakeSession": "sigil_actors.testing.fake_tier",
+    "FakeAsk": "sigil_actors.testing.fake_services",
+    "FakeChannel": "sigil_actors.testing.fake_services",
+    "FakeProvider": "sigil_actors.testing.fake_services",
+    "FakeCall": "sigil_actors.testing.fake_session",
+    "FakeSession": "sigil_actors.testing.fake_session",
     "FakeTier": "sigil_actors.testing.fake_tier",
     "FaultPlan": "sigil_actors.testing.fault_plan",
     "Crash": "sigil_actors.testing.faults",

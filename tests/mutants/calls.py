@@ -20,15 +20,15 @@ CALLS = (
     Mutant(
         name="end-interrupts-nobody",
         file="runtime/admission.py",
-        old="            lease.interrupt()\n",
-        new="            lease.ended_by\n",
+        old="        for lease in tuple(self._leases):\n            lease.interrupt()\n",
+        new="        for lease in tuple(self._leases):\n            lease.ended_by\n",
         why="who waits in an instance isn't woken when it ends",
     ),
     Mutant(
         name="interrupted-without-error",
         file="runtime/admission.py",
-        old="        if scope.cancelled_caught and self._gate.ended_by is not None:\n"
-        "            raise self._gate.ended_by\n",
+        old="        if scope.cancelled_caught and self.ended_by is not None:\n"
+        "            raise self.ended_by\n",
         new="",
         why="a call that was interrupted goes on with nothing",
     ),
@@ -93,8 +93,8 @@ CALLS = (
     Mutant(
         name="piece-not-interrupted",
         file="runtime/chunks.py",
-        old="            with self._lease.operation():\n                text = await",
-        new="            if True:\n                text = await",
+        old="                with self._lease.operation():\n                    piece = await",
+        new="                if True:\n                    piece = await",
         why="the wait for a piece goes on when the instance has ended",
     ),
     Mutant(
@@ -114,14 +114,14 @@ CALLS = (
     Mutant(
         name="pieces-not-counted",
         file="runtime/chunks.py",
-        old="        self.count += 1\n",
+        old="                self.count += 1\n",
         new="",
         why="the log says that nothing was answered",
     ),
     Mutant(
         name="call-not-checked",
         file="runtime/session.py",
-        old="            await self._check(plugin, capability, instance.generation)\n",
+        old="            await self._calls.check(admitted, capability)\n",
         new="            await trio.lowlevel.checkpoint()\n",
         why="a call runs that nobody allowed",
     ),
@@ -134,16 +134,16 @@ CALLS = (
     ),
     Mutant(
         name="call-without-turn",
-        file="runtime/session.py",
+        file="runtime/call.py",
         old="            async with instance.turns.take(chain, lease):\n",
-        new="            async with trio.open_nursery():\n",
+        new="            if instance.turns:\n",
         why="calls don't wait for their turn",
     ),
     Mutant(
         name="outcome-not-recorded",
-        file="runtime/session.py",
+        file="runtime/call.py",
         old="        with outcome.recorded():\n",
-        new="        with trio.CancelScope():\n",
+        new="        if outcome:\n",
         why="the log doesn't say how calls ended",
     ),
     Mutant(
@@ -170,7 +170,7 @@ CALLS = (
     Mutant(
         name="outcome-before-the-call",
         file="runtime/outcome.py",
-        old="        if failure is None and isinstance(error, SigilError) and chunks is None:\n",
+        old="        if failure is None and isinstance(error, SigilError) and pieces is None:\n",
         new="        if False:\n",
         why="a call that failed before its first piece counts as cancelled",
     ),

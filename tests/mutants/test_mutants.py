@@ -55,7 +55,7 @@ async def test_one_that_does_not_even_load_is_no_kill() -> None:
     mutant = Mutant(
         name="no-import",
         file="runtime/chunks.py",
-        old='"""A tool\'s answer on its way to the caller."""',
+        old='"""What a plugin answers in pieces, on its way to the caller."""',
         new="import no_such_module",
         why="nothing can be imported",
     )
