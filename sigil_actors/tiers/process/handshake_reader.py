@@ -2,8 +2,7 @@
 
 import trio
 
-LINE_BYTES_MAX = 64 * 1024
-"""Without a newline; go-plugin's own reader takes as much. A certificate is about 1 KiB of it."""
+from sigil_actors.core.handshake import LINE_BYTES_MAX
 
 _PIECE_BYTES = 4096
 

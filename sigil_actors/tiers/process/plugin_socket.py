@@ -9,11 +9,11 @@ import errno
 import os
 import socket
 import stat
-from ipaddress import ip_address
 from pathlib import PurePosixPath
 
 import trio
 
+from sigil_actors.core.handshake import Network, address_problem
 from sigil_actors.tiers.process.program import RunningProgram
 
 DEPTH_MAX = 8
@@ -33,24 +33,13 @@ async def dial(program: RunningProgram, network: str, address: str) -> socket.so
     Raises:
         PluginAddressError: it may not listen there, or doesn't.
     """
-    if network == "unix":
+    folder = PurePosixPath(program.socket_dir)
+    if problem := address_problem(network, address, socket_dir=folder):
+        raise PluginAddressError(problem)
+    if network == Network.UNIX:
         return await _dial_unix(program, address)
-    if network == "tcp":
-        return await _dial_tcp(program, address)
-    raise PluginAddressError(f"the network {network!r} is neither unix nor tcp")
-
-
-async def _dial_tcp(program: RunningProgram, address: str) -> socket.socket:
-    host, _, port = address.rpartition(":")
     try:
-        is_loopback = host == "localhost" or ip_address(host.strip("[]")).is_loopback
-        number = int(port) if port.isascii() and port.isdigit() else 0
-    except ValueError:
-        is_loopback, number = False, 0
-    if not is_loopback or not 0 < number < 1 << 16:
-        raise PluginAddressError(f"{address!r} is no port of the loopback interface")
-    try:
-        return await program.connect_tcp(number)
+        return await program.connect_tcp(int(address.rpartition(":")[2]))
     except OSError as error:
         raise PluginAddressError(f"nobody listens at {address!r}: {_words(error)}") from error
 
@@ -86,13 +75,9 @@ async def _connect(connection: socket.socket, found: int, address: str) -> None:
 
 def _open_socket(program: RunningProgram, address: str) -> int:
     """Return a descriptor of the socket's file; the caller closes it."""
-    try:
-        below = PurePosixPath(address).relative_to(program.socket_dir)
-    except ValueError:
-        below = PurePosixPath()
-    parts = below.parts
-    if not 0 < len(parts) <= DEPTH_MAX or ".." in parts or "\0" in address:
-        raise PluginAddressError(f"{address!r} is not in its socket folder {program.socket_dir}")
+    parts = PurePosixPath(address).relative_to(program.socket_dir).parts
+    if len(parts) > DEPTH_MAX:
+        raise PluginAddressError(f"{address!r} is more than {DEPTH_MAX} folders deep")
     try:
         current = os.open(program.socket_dir, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
         for part in parts[:-1]:

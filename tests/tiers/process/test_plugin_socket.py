@@ -91,7 +91,16 @@ async def test_a_socket_in_the_folder_is_connected_to(program: Program, below: s
 
 @pytest.mark.parametrize(
     "address",
-    ["{outside}/s", "{folder}/../outside/s", "{folder}", "{folder}/", "s", "", "/", "{folder}/\0s"],
+    [
+        "{outside}/s",
+        "{folder}/../outside/s",
+        "{folder}",
+        "{folder}/",
+        "s",
+        "",
+        "/",
+        "{folder}/../s",
+    ],
 )
 async def test_an_address_outside_the_folder_is_refused(
     program: Program, tmp_path: Path, address: str
@@ -159,9 +168,14 @@ async def test_a_loopback_port_is_reached_through_the_program(
     ["10.0.0.1:80", "example.com:80", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1", ":1", "1:²"],
 )
 async def test_no_other_address_is(program: Program, address: str) -> None:
-    with pytest.raises(PluginAddressError, match="no port of the loopback"):
+    with pytest.raises(PluginAddressError, match=r"is no host:port|not on the loopback"):
         await dial(program, "tcp", address)
     assert program.asked_for == 0
+
+
+async def test_folders_in_folders_come_to_an_end(program: Program) -> None:
+    with pytest.raises(PluginAddressError, match="folders deep"):
+        await dial(program, "unix", f"{program.socket_dir}/{'d/' * 9}s")
 
 
 async def test_refusals_say_why(program: Program) -> None:
