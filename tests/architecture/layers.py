@@ -79,7 +79,16 @@ LAYERS: Mapping[str, Layer] = {
         foreign={"attrs", "cryptography", "google.protobuf", "grpc", "trio"},
     ),
     "tiers.process": Layer(
-        ours={"actors.worker_thread", "egress", "ports", "core", "errors", "rpc", "tiers.remote"},
+        ours={
+            "actors.nursery",
+            "actors.worker_thread",
+            "egress",
+            "ports",
+            "core",
+            "errors",
+            "rpc",
+            "tiers.remote",
+        },
         foreign={"attrs", "outcome", "trio"},
     ),
     "tiers.container": Layer(

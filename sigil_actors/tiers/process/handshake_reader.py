@@ -11,6 +11,10 @@ class NoHandshakeError(Exception):
     """There is no line: the output ended, or it goes on and on. Says which."""
 
 
+class OutputClosedError(NoHandshakeError):
+    """There is no line, since the output has ended: as likely as not, so has the plugin."""
+
+
 class Output:
     """A plugin's standard output: first a line, then whatever comes after it."""
 
@@ -33,7 +37,7 @@ class Output:
                 )
             piece = await self._stream.receive_some(_PIECE_BYTES)
             if not piece:
-                raise NoHandshakeError("closed its standard output before it said where it listens")
+                raise OutputClosedError("closed its standard output")
             self._read += piece
         line = bytes(self._read[:end]).removesuffix(b"\r")
         del self._read[: end + 1]

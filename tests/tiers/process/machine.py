@@ -1,6 +1,7 @@
 """What the tests of real processes look at: who is alive, what is open, what is left."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -18,7 +19,8 @@ def children() -> set[int]:
     """Return this process's own children, zombies included."""
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
-        found |= {int(pid) for pid in (task / "children").read_text().split()}
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found |= {int(pid) for pid in (task / "children").read_text().split()}
     return found
 
 
