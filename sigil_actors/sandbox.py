@@ -1,32 +1,98 @@
-"""The sandbox's command line for a plugin, to look at or to hand to `goplugin.client_config`.
+"""The sandbox of a plugin, to look at, or to hand to `goplugin.client_config`.
 
-The list is made from the manifest alone, without touching the machine's files, so that it is the
-same everywhere. A runtime doesn't run it: it plans with the facts of the machine and passes the
-same options by descriptors, with a system call filter besides.
+`generate_args` makes a command line from the manifest alone, without touching the machine's files,
+so that it is the same everywhere. A runtime doesn't run it: it plans with the facts of the machine
+and passes the same options by descriptors, with a system call filter besides. `preview_sandbox`
+shows what that will be here. Nothing of a plugin is run by either.
 """
 
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Final
 
 import attrs
 
-from sigil_actors.core.bwrap_args import bwrap_command_line
+from sigil_actors.core.bwrap_args import bwrap_command_line, bwrap_options
 from sigil_actors.core.execution import ContainerExecution, ProcessExecution, WasmExecution
 from sigil_actors.core.execution_rules import check_path
-from sigil_actors.core.host_facts import DARWIN, ETC_NAMES, LINUX, HostFacts, PathFact, PathKind
+from sigil_actors.core.host_facts import (
+    DARWIN,
+    ETC_NAMES,
+    LINUX,
+    Bubblewrap,
+    HostFacts,
+    PathFact,
+    PathKind,
+)
 from sigil_actors.core.manifest import Manifest
+from sigil_actors.core.sandbox_lacks import Lack, find_lacks
 from sigil_actors.core.sandbox_mounts import Bind
 from sigil_actors.core.sandbox_paths import NEVER_SHOWN, is_within, plain_path, requested_paths
-from sigil_actors.core.sandbox_plan import SandboxPlan, plan_sandbox
+from sigil_actors.core.sandbox_plan import SandboxPlan, paths_to_look_at, plan_sandbox
 from sigil_actors.core.seatbelt_profile import seatbelt_command_line
+from sigil_actors.core.seccomp_tables import NUMBERS
 from sigil_actors.core.wording import shown
 from sigil_actors.errors import SandboxRequestError, SandboxUnavailableError
 
+SOCKET_DIR_EXAMPLE: Final = "sigil-run-XXXXXXXX/1"
+"""Where an instance listens; each gets a fresh folder of such a name."""
+
+MISSING_BUBBLEWRAP: Final = Bubblewrap(path="bwrap", version=(), binds_by_descriptor=True)
+"""Stands for the one that is to be installed."""
+
 MERGED_ROOT: Final = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
 """How the root looks on every distribution of these years."""
+
+
+@attrs.frozen(kw_only=True)
+class SandboxPreview:
+    """What a plugin's sandbox will be on this machine."""
+
+    plan: SandboxPlan
+    command_line: tuple[str, ...]
+    """As it is launched; words stand for what a descriptor will hold."""
+    lacks: tuple[Lack, ...]
+    """What this machine lacks to make it; empty where it can."""
+
+
+def preview_sandbox(
+    manifest: Manifest, folder: Path, *, host_folders: Collection[str] = ()
+) -> SandboxPreview:
+    """Plan the sandbox of a plugin whose files lie in `folder`. Blocks: it looks at the machine.
+
+    A launch has the plugin's files in a snapshot instead, and adds the variables of the handshake.
+
+    Raises:
+        SandboxRequestError: the manifest asks for what no sandbox may give.
+    """
+    from sigil_actors.tiers.process.machine import read_host_facts, read_path_facts
+
+    facts = read_host_facts()
+    socket_dir = f"{tempfile.gettempdir()}/{SOCKET_DIR_EXAMPLE}"
+    plan = plan_sandbox(
+        manifest,
+        facts,
+        folder=os.path.realpath(folder),
+        socket_dir=socket_dir,
+        environment={"PLUGIN_UNIX_SOCKET_DIR": socket_dir},
+        paths=read_path_facts(paths_to_look_at(manifest, home=facts.home)),
+        host_folders=host_folders,
+    )
+    return SandboxPreview(plan=plan, command_line=_launched(plan, facts), lacks=find_lacks(facts))
+
+
+def _launched(plan: SandboxPlan, facts: HostFacts) -> tuple[str, ...]:
+    if facts.platform == DARWIN:
+        return tuple(seatbelt_command_line(plan))
+    bubblewrap = facts.bubblewrap or MISSING_BUBBLEWRAP
+    if plan.architecture not in NUMBERS:
+        return ()
+    options = bwrap_options(plan, bubblewrap).readable()
+    return (bubblewrap.path, *options, "--", *plan.command)
 
 
 def generate_args(

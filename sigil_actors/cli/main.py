@@ -37,6 +37,7 @@ _COMMANDS = (
     ),
     ("validate", "validate", "Check manifests, and name every problem with its file and line."),
     ("explain", "explain", "Say why a plugin may do something or not, and what would change that."),
+    ("sandbox", "sandbox", "Show what a plugin's sandbox will be on this machine; nothing is run."),
     ("doctor", "doctor", "Say what this machine can and can't do, with remedies."),
     ("demo", "demo", "Show the whole story in a minute: no root, no network."),
 )

@@ -4,7 +4,7 @@ Owns what is safe to hand to a plugin at all. Texts only: whether something lies
 links lead, others find out.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import attrs
@@ -86,11 +86,6 @@ class RequestedPaths:
     write_allow: tuple[RequestedPath, ...]
     read_allow: tuple[RequestedPath, ...]
     read_deny: tuple[RequestedPath, ...]
-
-    def __iter__(self) -> Iterator[RequestedPath]:
-        yield from self.write_allow
-        yield from self.read_allow
-        yield from self.read_deny
 
 
 def is_within(path: str, folder: str) -> bool:
