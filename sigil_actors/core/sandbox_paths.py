@@ -64,6 +64,23 @@ NEVER_WRITTEN: Final = (
 NEVER_WRITTEN_WHOLE: Final = ("/mnt", "/media", "/opt", "/srv", "/usr/local", "/var/lib")
 """Whole trees of other programs."""
 
+NEVER_WRITTEN_AT_HOME: Final = (
+    ".aws",
+    ".bash_profile",
+    ".bashrc",
+    ".config/autostart",
+    ".config/systemd",
+    ".docker",
+    ".gnupg",
+    ".kube",
+    ".local/bin",
+    ".profile",
+    ".ssh",
+    ".zshrc",
+    "bin",
+)
+"""The same, below the home of the host's user."""
+
 
 @attrs.frozen(kw_only=True)
 class RequestedPath:
@@ -178,7 +195,7 @@ def check_requested_paths(
     """
     for one in paths.write_allow:
         _check_shown(plugin, one, home=home, host_folders=host_folders)
-        _check_written(plugin, one)
+        _check_written(plugin, one, home=home)
         if overlap(one.path, folder):
             raise SandboxRequestError(
                 plugin,
@@ -210,9 +227,11 @@ def _check_shown(
     raise SandboxRequestError(plugin, one.key, f"{shown(one.written)} {what}", remedy=remedy)
 
 
-def _check_written(plugin: str, one: RequestedPath) -> None:
-    if one.path in NEVER_WRITTEN_WHOLE or any(
-        is_within(one.path, forbidden) for forbidden in NEVER_WRITTEN
+def _check_written(plugin: str, one: RequestedPath, *, home: str) -> None:
+    if (
+        one.path in NEVER_WRITTEN_WHOLE
+        or any(is_within(one.path, forbidden) for forbidden in NEVER_WRITTEN)
+        or any(overlap(one.path, f"{home}/{forbidden}") for forbidden in NEVER_WRITTEN_AT_HOME)
     ):
         raise SandboxRequestError(
             plugin,

@@ -173,6 +173,7 @@ REFUSED_BOTH = """
 """
 REFUSED_WRITES = """
 /usr /usr/share/x /bin /lib/x /lib64 /sbin /etc/cron.d /etc/x /boot /run/x /var/run/x /opt /srv /mnt
+~/.ssh ~/.ssh/keys ~/.config ~/.config/systemd/user ~/.local ~/.local/bin ~/bin/x ~/.bashrc
 /media /var/lib /System/x /Library/x /Applications
 """
 
@@ -192,7 +193,15 @@ def test_too_much_to_be_written(path: str) -> None:
 
 def test_less_of_the_same_is_shown() -> None:
     one = manifest(
-        write_allow=("/home/gateway/x", "/tmp/x", "/srv/x", "/var/lib/x"),
+        write_allow=(
+            "/home/gateway/x",
+            "~/.config/x",
+            "~/.local/share/x",
+            "~/.sigil/self",
+            "/tmp/x",
+            "/srv/x",
+            "/var/lib/x",
+        ),
         read_allow=("/etc/x", "/run/x", "/usr/share/x"),
     )
     assert bound(plan(one), "/srv/x").is_writable
