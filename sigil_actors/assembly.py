@@ -1,7 +1,7 @@
 """A configuration becomes a running runtime: the one place that names concrete tiers."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from os import PathLike
 from pathlib import Path
 
@@ -72,6 +72,10 @@ async def open_runtime(
             )
         )
         chosen = _default_tiers() if tiers is None else tiers
+        for tier in chosen:
+            # It may have what outlives its instances: a thread, a folder.
+            if isinstance(tier, AbstractAsyncContextManager):
+                await stack.enter_async_context(tier)
         parts = Parts(
             enforcer=enforcer,
             manager=Manager(

@@ -45,7 +45,11 @@ class Launch:
 
 
 class Tier(Protocol):
-    """A way of running plugins."""
+    """A way of running plugins.
+
+    One that has what outlives its instances (a thread, a folder) is an asynchronous context manager
+    too: `open_runtime` enters it before the first instance, and leaves it after the last.
+    """
 
     @property
     def kind(self) -> str:
