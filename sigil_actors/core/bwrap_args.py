@@ -107,7 +107,8 @@ def bwrap_options(plan: SandboxPlan, bubblewrap: Bubblewrap) -> BwrapOptions:
     return BwrapOptions(
         arguments=(
             *_isolation(plan),
-            *_environment(plan.environment),
+            "--clearenv",
+            *_variables(plan.environment),
             *_file_system(plan.mounts, by_descriptor=bubblewrap.binds_by_descriptor),
             *("--chdir", plan.folder),
             *("--seccomp", _seccomp(plan)),
@@ -126,7 +127,8 @@ def bwrap_command_line(plan: SandboxPlan, program: str) -> list[str]:
     """
     arguments = (
         *_isolation(plan),
-        *_environment(plan.environment),
+        "--clearenv",
+        *_variables(plan.environment),
         *_file_system(
             (mount for mount in plan.mounts if not isinstance(mount, SyntheticFile)),
             by_descriptor=False,
@@ -148,8 +150,7 @@ def _isolation(plan: SandboxPlan) -> Iterator[str]:
     yield from ("--die-with-parent", "--new-session", "--cap-drop", "ALL")
 
 
-def _environment(environment: Mapping[str, str]) -> Iterator[str]:
-    yield "--clearenv"
+def _variables(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in environment.items():
         yield from ("--setenv", name, value)
 
@@ -206,3 +207,26 @@ def _mask(mask: HiddenFile | HiddenFolder) -> Iterator[str]:
 
 def _memory(path: str, *, mode: int, size_bytes: int) -> Iterator[str]:
     yield from ("--perms", f"{mode:04o}", "--size", str(size_bytes), "--tmpfs", path)
+
+
+_SEAL: Final = ("--remount-ro", "/")
+
+
+def with_handshake(
+    command_line: Sequence[str], *, environment: Mapping[str, str], socket_dir: str
+) -> list[str]:
+    """Return a `bwrap_command_line` for one launch: with its variables, and where it listens.
+
+    Raises:
+        ValueError: it is no such command line.
+    """
+    words = list(command_line)
+    # Options have fixed shapes up to here, and the command is a single word (`generate_args`).
+    if len(words) < 2 or words[-2] != "--":  # noqa: PLR2004
+        raise ValueError("the command line doesn't end in -- and the plugin's program")
+    for at in range(len(words) - 4, 0, -1):
+        if tuple(words[at : at + 2]) == _SEAL:
+            listening = ["--bind", socket_dir, socket_dir]
+            variables = list(_variables(environment))
+            return [*words[:at], *listening, *words[at:-2], *variables, *words[-2:]]
+    raise ValueError("the command line seals no root, so it isn't one of ours")

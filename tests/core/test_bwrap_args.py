@@ -3,11 +3,18 @@
 import attrs
 import pytest
 
-from sigil_actors.core.bwrap_args import Slot, SlotPurpose, bwrap_options
+from sigil_actors.core.bwrap_args import (
+    Slot,
+    SlotPurpose,
+    bwrap_command_line,
+    bwrap_options,
+    with_handshake,
+)
 from sigil_actors.core.host_facts import BUBBLEWRAP_MIN, Bubblewrap
 from sigil_actors.core.sandbox_plan import SandboxPlan
 from sigil_actors.core.seccomp import filter_for
 from sigil_actors.errors import SandboxUnavailableError
+from tests.core.bwrap_words import parsed
 from tests.core.sandbox_cases import DEBIAN, manifest, plan
 
 NEW = Bubblewrap(path="bwrap", version=(0, 11, 0), binds_by_descriptor=True)
@@ -76,6 +83,27 @@ def test_the_readable_form_shows_no_content() -> None:
 @pytest.mark.parametrize(("version", "is_enough"), [((0, 7, 9), False), (BUBBLEWRAP_MIN, True)])
 def test_an_old_bubblewrap_lacks_options(version: tuple[int, ...], is_enough: object) -> None:
     assert attrs.evolve(NEW, version=version).is_recent_enough is is_enough
+
+
+def test_a_readable_line_is_completed_for_one_launch() -> None:
+    line = bwrap_command_line(plan(manifest(), socket_dir=None), "bwrap")
+    ready = with_handshake(line, environment={"COOKIE": "--bind"}, socket_dir="/run/s/1")
+    options = parsed(ready[1:-2])
+    at = options.index(("--bind", "/run/s/1", "/run/s/1"))
+    assert at < options.index(("--remount-ro", "/"))
+    assert options[-1] == ("--setenv", "COOKIE", "--bind")
+    assert ready[-2:] == line[-2:]
+    assert [words for words in options if words[1:2] not in (("/run/s/1",), ("COOKIE",))] == parsed(
+        line[1:-2]
+    )
+
+
+@pytest.mark.parametrize(
+    "line", [(), ("--",), ("bwrap", "--", "/x"), ("bwrap", "--remount-ro", "/", "/x")]
+)
+def test_another_line_is_not_completed(line: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="the command line"):
+        with_handshake(line, environment={}, socket_dir="/run/s/1")
 
 
 def test_the_facts_of_a_machine_cant_be_changed() -> None:

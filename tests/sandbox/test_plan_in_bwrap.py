@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from sigil_actors.core.bwrap_args import with_handshake
 from sigil_actors.core.execution import FilesystemPolicy, ProcessExecution
 from sigil_actors.core.host_facts import Bubblewrap
 from sigil_actors.core.manifest import Manifest
@@ -302,7 +303,9 @@ print(json.dumps(os.waitpid(child, 0)[1]))""",
 
 def test_the_generated_command_line_runs(world: Path) -> None:
     program = world / "plugin" / "echo"
-    program.write_text("#!/bin/sh\nls -d / /etc/shadow; id -u; echo $HOME; ls " + str(world))
+    program.write_text(
+        "#!/bin/sh\nls -d / /etc/shadow; id -u; echo $HOME $COOKIE; ls " + str(world)
+    )
     program.chmod(0o755)
     one = Manifest(
         name="echo",
@@ -317,6 +320,11 @@ def test_the_generated_command_line_runs(world: Path) -> None:
     )
     arguments = generate_args(one, program)
     assert arguments is not None
+    arguments = with_handshake(
+        arguments, environment={"COOKIE": "c"}, socket_dir=f"{world}/sockets"
+    )
     ran = subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=False)
-    assert ran.stdout.split() == ["/", "1000", "/home/plugin", "data", "plugin"], ran.stderr
+    assert ran.stdout.split() == ["/", "1000", "/home/plugin", "c", "data", "plugin", "sockets"], (
+        ran.stderr
+    )
     assert "/etc/shadow" in ran.stderr
