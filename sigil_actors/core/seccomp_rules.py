@@ -83,6 +83,9 @@ TIOCSTI: Final = 0x5412
 TIOCLINUX: Final = 0x541C
 """With either one types into the terminal that the host was started from."""
 
+TIOCSETD: Final = 0x5423
+"""Puts a line discipline on a terminal, for which the kernel loads modules that nobody else uses."""
+
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET = 1, 2, 5
 SOCK_TYPE_MASK: Final = 0xF
@@ -97,7 +100,7 @@ PERSONALITY_QUERY: Final = ALL_BITS
 CHECKED: Final[Mapping[str, tuple[Refusal, ...]]] = MappingProxyType(
     {
         "clone": (refuse(EPERM, has_bit_of(0, NAMESPACE_FLAGS)),),
-        "ioctl": (refuse(EPERM, is_any_of(1, TIOCSTI, TIOCLINUX)),),
+        "ioctl": (refuse(EPERM, is_any_of(1, TIOCSTI, TIOCLINUX, TIOCSETD)),),
         "socket": (
             refuse(EAFNOSUPPORT, is_none_of(0, AF_UNIX, AF_INET, AF_INET6, AF_NETLINK)),
             refuse(EAFNOSUPPORT, is_any_of(0, AF_NETLINK), is_none_of(2, NETLINK_ROUTE)),

@@ -128,8 +128,8 @@ def test_the_high_half_of_an_argument_hides_nothing(architecture: str) -> None:
 
 
 @EACH
-def test_nobody_types_into_the_hosts_terminal(architecture: str) -> None:
-    for request in (0x5412, 0x541C):
+def test_nobody_types_into_the_hosts_terminal_or_makes_it_load_a_module(architecture: str) -> None:
+    for request in (0x5412, 0x541C, 0x5423):
         assert answer(architecture, "ioctl", 0, request, 0) == errno.EPERM
     for request in (0x5401, 0x5413, 0x541B, 0x5421, 0x8912):  # TCGETS, TIOCGWINSZ, FIONREAD …
         assert answer(architecture, "ioctl", 0, request, 0) == "allow"

@@ -211,6 +211,7 @@ CALLS: Sequence[tuple[str, tuple[int, ...]]] = [
     ("personality", (0x0040000,)),
     ("ioctl", (0, 0x5412, 0)),
     ("ioctl", (0, 0x541C, 0)),
+    ("ioctl", (0, 0x5423, 0)),
     ("socket", (17, 3, 0)),
     ("socket", (2, 3, 1)),
     ("socket", (16, 3, 9)),
