@@ -84,7 +84,7 @@ TIOCLINUX: Final = 0x541C
 """With either one types into the terminal that the host was started from."""
 
 TIOCSETD: Final = 0x5423
-"""Puts a line discipline on a terminal, for which the kernel loads modules that nobody else uses."""
+"""Puts a line discipline on a terminal, for which the kernel loads modules that few others use."""
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET = 1, 2, 5
