@@ -23,7 +23,7 @@ DESCRIPTION_BYTES_MAX: Final = 1 << 20
 """What `TierSession.describe` promises: people and models read such a list."""
 
 VALUES_MAX: Final = 100_000
-"""Values in the schemas of one description: some 100 ms of reading, which nothing interrupts."""
+"""Values in the schemas of one description: some 40 ms of reading, which nothing interrupts."""
 
 INT32_MAX: Final = (1 << 31) - 1
 
