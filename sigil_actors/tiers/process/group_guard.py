@@ -16,8 +16,10 @@ _SCRIPT = """
 groups=' '
 while read -r order group; do
     case $order in
-        add) groups="$groups$group " ;;
-        remove) groups="${groups%% $group *} ${groups#* $group }" ;;
+        add) case $groups in *" $group "*) ;; *) groups="$groups$group " ;; esac ;;
+        remove) case $groups in
+            *" $group "*) groups="${groups%% $group *} ${groups#* $group }" ;;
+        esac ;;
     esac
 done
 for group in $groups; do kill -s KILL -- "-$group"; done 2>/dev/null
@@ -30,6 +32,11 @@ class GroupGuard:
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
 
+    @property
+    def descriptor(self) -> int:
+        """Return the pipe, for a child that tells the guard of itself: `add GROUP`, a line."""
+        return self._pipe
+
     @contextmanager
     def watching(self, group: int) -> Generator[None, None, None]:
         """Have the group killed if the host is, for as long as the block lasts.
@@ -39,6 +46,12 @@ class GroupGuard:
         """
         # Short enough to be written whole or not at all, and read at once.
         os.write(self._pipe, f"add {group}\n".encode())
+        with self.forgetting(group):
+            yield
+
+    @contextmanager
+    def forgetting(self, group: int) -> Generator[None, None, None]:
+        """Have a group that told of itself watched no more when the block is left."""
         try:
             yield
         finally:

@@ -19,11 +19,15 @@ class ProgramEnd:
     signal: int | None = None
     out_of_memory: bool = False
     """Whether it was killed because it reached its memory limit."""
+    passed_bound: str = ""
+    """Why the host killed it, where it held more of the machine than it may."""
 
     def __str__(self) -> str:
         """Return it as the end of a sentence that begins with the plugin's name."""
         if self.out_of_memory:
             return "was killed when it reached its memory limit"
+        if self.passed_bound:
+            return f"was killed, since {self.passed_bound}"
         if self.signal is not None:
             return f"was killed by {_signal_name(self.signal)}"
         if self.exit_status is not None:
