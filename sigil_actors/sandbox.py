@@ -29,14 +29,13 @@ from sigil_actors.core.host_facts import (
     PathKind,
 )
 from sigil_actors.core.manifest import Manifest
-from sigil_actors.core.sandbox_lacks import Lack, find_lacks
 from sigil_actors.core.sandbox_mounts import Bind
 from sigil_actors.core.sandbox_paths import NEVER_SHOWN, is_within, plain_path, requested_paths
 from sigil_actors.core.sandbox_plan import SandboxPlan, paths_to_look_at, plan_sandbox
 from sigil_actors.core.seatbelt_profile import seatbelt_command_line
 from sigil_actors.core.seccomp_tables import NUMBERS
 from sigil_actors.core.wording import shown
-from sigil_actors.errors import SandboxRequestError, SandboxUnavailableError
+from sigil_actors.errors import Problem, SandboxRequestError, SandboxUnavailableError
 
 SOCKET_DIR_EXAMPLE: Final = "sigil-run-XXXXXXXX/1"
 """Where an instance listens; each gets a fresh folder of such a name."""
@@ -55,7 +54,7 @@ class SandboxPreview:
     plan: SandboxPlan
     command_line: tuple[str, ...]
     """As it is launched; words stand for what a descriptor will hold."""
-    lacks: tuple[Lack, ...]
+    lacks: tuple[Problem, ...]
     """What this machine lacks to make it; empty where it can."""
 
 
@@ -69,9 +68,11 @@ def preview_sandbox(
     Raises:
         SandboxRequestError: the manifest asks for what no sandbox may give.
     """
-    from sigil_actors.tiers.process.machine import read_host_facts, read_path_facts
+    from sigil_actors.tiers.process.path_facts import read_path_facts
+    from sigil_actors.tiers.process.sandbox.lacks import lacks
+    from sigil_actors.tiers.process.sandbox.probe import probe_host_blocking
 
-    facts = read_host_facts()
+    facts = probe_host_blocking()
     socket_dir = f"{tempfile.gettempdir()}/{SOCKET_DIR_EXAMPLE}"
     plan = plan_sandbox(
         manifest,
@@ -82,7 +83,15 @@ def preview_sandbox(
         paths=read_path_facts(paths_to_look_at(manifest, home=facts.home)),
         host_folders=host_folders,
     )
-    return SandboxPreview(plan=plan, command_line=_launched(plan, facts), lacks=find_lacks(facts))
+    return SandboxPreview(
+        plan=plan,
+        command_line=_launched(plan, facts),
+        lacks=tuple(
+            Problem(path="", line=0, what=lack.what, remedy=lack.remedy)
+            for lack in lacks(facts)
+            if lack.is_needed
+        ),
+    )
 
 
 def _launched(plan: SandboxPlan, facts: HostFacts) -> tuple[str, ...]:

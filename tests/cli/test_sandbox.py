@@ -1,12 +1,14 @@
 """`sandbox`: a plugin's plan on this machine, with nothing of the plugin run."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import EXAMPLES, environment, error_of, sigil
+from tests.cli.command import EXAMPLES, PATIENCE_S, environment, error_of, sigil
 
 MANIFEST = """\
 name: notes
@@ -73,13 +75,34 @@ def test_the_plan_as_json(plugin: Path, require: Callable[[str], None]) -> None:
     assert told["command_line"][-2:] == ["--", f"{plugin}/notes"]
 
 
+WITHOUT_BUBBLEWRAP = """
+import sys
+from sigil_actors.cli.main import run
+from sigil_actors.tiers.process.sandbox import probe
+
+probe.find_bubblewrap = lambda: None
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def sigil_without_bubblewrap(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_BUBBLEWRAP, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env=environment(),
+        check=False,
+    )
+
+
 def test_a_machine_without_bubblewrap_is_8_and_says_what_to_do(plugin: Path) -> None:
-    done = sigil("sandbox", plugin, env=environment(PATH="/nowhere"))
+    done = sigil_without_bubblewrap("sandbox", plugin)
     assert done.returncode == 8
     assert "--unshare-net" in done.stdout
-    assert "bubblewrap isn't found" in done.stderr
+    assert "bubblewrap isn't installed" in done.stderr
     assert "apt install bubblewrap" in done.stderr
-    as_json = sigil("sandbox", plugin, "--json", env=environment(PATH="/nowhere"))
+    as_json = sigil_without_bubblewrap("sandbox", plugin, "--json")
     assert as_json.returncode == 8
     assert json.loads(as_json.stdout)["possible"] is False
     assert error_of(as_json)["type"] == "SandboxUnavailableError"
