@@ -11,12 +11,13 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import trio
 
 from sigil_actors.core.calls import Usage
+from sigil_actors.errors import PluginStartError
 from sigil_actors.tiers.process.child_process import ChildProcess
 from sigil_actors.tiers.process.group_guard import GroupGuard
 from sigil_actors.tiers.process.program import ProgramEnd
@@ -104,6 +105,7 @@ class PlainProgram:
 
 @asynccontextmanager
 async def open_plain_program(
+    plugin: str,
     argv: Sequence[str],
     *,
     env: Mapping[str, str],
@@ -115,12 +117,19 @@ async def open_plain_program(
     """Run a program as the host's own user, with exactly these variables.
 
     Raises:
-        OSError: it can't be started.
+        PluginStartError: on entering; it can't be started.
     """
-    child = await spawner.spawn((*death_signal_prefix(), *argv), env=env, cwd=cwd)
-    async with child:
-        with guard.watching(child.pid):
-            try:
-                yield PlainProgram(child, socket_dir)
-            finally:
-                await child.aclose()
+    async with AsyncExitStack() as stack:
+        try:
+            child = await spawner.spawn((*death_signal_prefix(), *argv), env=env, cwd=cwd)
+            await stack.enter_async_context(child)
+            stack.enter_context(guard.watching(child.pid))
+        except OSError as error:
+            raise PluginStartError(
+                plugin,
+                f"can't be started: {error.strerror or error}",
+                remedy="Look whether the machine has processes and memory left",
+            ) from error
+        # Before the guard forgets its group, whose number may be another's once it is reaped.
+        stack.push_async_callback(child.aclose)
+        yield PlainProgram(child, socket_dir)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from sigil_actors.errors import PluginStartError
 from sigil_actors.tiers.process.group_guard import open_group_guard
 from sigil_actors.tiers.process.plain_program import PlainProgram, open_plain_program
 from sigil_actors.tiers.process.program import ProgramEnd
@@ -24,7 +25,13 @@ async def running(argv: Sequence[str], tmp_path: Path) -> AsyncGenerator[PlainPr
         spawner = await stack.enter_async_context(Spawner())
         guard = await stack.enter_async_context(open_group_guard(spawner))
         program = open_plain_program(
-            argv, env={"K": "v"}, cwd=tmp_path, socket_dir=tmp_path, spawner=spawner, guard=guard
+            "it",
+            argv,
+            env={"K": "v"},
+            cwd=tmp_path,
+            socket_dir=tmp_path,
+            spawner=spawner,
+            guard=guard,
         )
         yield await stack.enter_async_context(program)
 
@@ -66,6 +73,7 @@ HOST = """
 import sys, trio
 from pathlib import Path
 from contextlib import AsyncExitStack
+from sigil_actors.errors import PluginStartError
 from sigil_actors.tiers.process.group_guard import open_group_guard
 from sigil_actors.tiers.process.plain_program import open_plain_program
 from sigil_actors.tiers.process.spawner import Spawner
@@ -74,9 +82,9 @@ async def main():
         spawner = await stack.enter_async_context(Spawner())
         guard = await stack.enter_async_context(open_group_guard(spawner))
         script = "sleep 1000 & echo $! $$; wait"
-        async with open_plain_program(("/bin/sh", "-c", script), env={}, cwd=Path("/"),
+        async with open_plain_program("it", ("/bin/sh", "-c", script), env={}, cwd=Path("/"),
             socket_dir=Path("/"), spawner=spawner, guard=guard) as program:
-            async with open_plain_program(("/bin/true",), env={}, cwd=Path("/"),
+            async with open_plain_program("it", ("/bin/true",), env={}, cwd=Path("/"),
                 socket_dir=Path("/"), spawner=spawner, guard=guard):
                 pass
             print((await program.stdout.receive_some(100)).decode(), flush=True)
@@ -116,3 +124,19 @@ async def test_a_port_that_the_program_listens_at_is_reached(tmp_path: Path) -> 
         assert connection.getpeername() == ("127.0.0.1", port)
         assert not connection.getblocking()
         connection.close()
+
+
+async def test_a_program_for_another_machine_ends_before_it_begins(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_bytes(b"\x7fELF nothing that runs")
+    program.chmod(0o755)
+    async with running((str(program),), tmp_path) as started:
+        assert (await started.wait()).exit_status in {126, 127}
+
+
+async def test_no_program_without_its_folder(tmp_path: Path) -> None:
+    before = descriptors(), children()
+    with pytest.raises(PluginStartError, match="No such file"):
+        async with running(("/bin/true",), tmp_path / "nowhere"):
+            pass
+    assert (descriptors(), children()) == before

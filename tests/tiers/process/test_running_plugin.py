@@ -31,6 +31,7 @@ async def running(script: str) -> AsyncGenerator[RunningPlugin, None]:
         guard = await stack.enter_async_context(open_group_guard(spawner))
         program = await stack.enter_async_context(
             open_plain_program(
+                "it",
                 ("/bin/sh", "-c", script),
                 env={},
                 cwd=Path("/"),
