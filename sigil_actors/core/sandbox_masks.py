@@ -143,6 +143,7 @@ def pins(masks: Sequence[Mask], binds: Sequence[Bind]) -> Iterator[Bind]:
                     target=path,
                     is_writable=True,
                     is_by_descriptor=True,
+                    is_pin=True,
                     why="can't be moved: something in it is hidden",
                 )
 

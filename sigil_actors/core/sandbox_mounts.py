@@ -20,6 +20,9 @@ class Bind:
     is_by_descriptor: bool = False
     """Whether the host opens it first, following no link on the way, and what was opened is bound:
     else a plugin that can write a parent could put a link in its place between two launches."""
+    is_pin: bool = False
+    """Whether it shows nothing that isn't shown anyhow, and only keeps a folder from being moved:
+    the folder needn't be one that the plugin can write, nor counted a second time."""
     may_be_missing: bool = False
     """Only where the plan was made without facts: what isn't there is left out."""
     why: str

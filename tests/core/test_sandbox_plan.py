@@ -330,6 +330,7 @@ def test_parents_of_what_is_hidden_in_a_writable_folder_are_held_in_place() -> N
             read_deny=("/data/a/b/key", "/data/a/b/other", "/data/top", "/data/a/models/c/key"),
         )
     )
+    assert [bind.target for bind in one.binds() if bind.is_pin] == ["/data/a", "/data/a/b"]
     assert [(bind.target, bind.is_writable) for bind in one.binds()][-5:] == [
         ("/data/a", True),
         ("/data/a/b", True),

@@ -38,7 +38,7 @@ def open_folders(
         for bind in binds:
             if bind.source not in opened:
                 opened[bind.source] = _open(plugin, bind)
-            if bind.is_writable:
+            if bind.is_writable and not bind.is_pin:
                 _check_writable(plugin, bind.source, opened[bind.source], identity)
         yield opened
     finally:

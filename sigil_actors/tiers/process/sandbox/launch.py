@@ -166,7 +166,7 @@ async def open_sandboxed_program(
 
 
 def _write_bound(plan: SandboxPlan, folders: Mapping[str, int], size_bytes_max: int) -> WriteBound:
-    writable = (bind.source for bind in plan.binds() if bind.is_writable)
+    writable = (bind.source for bind in plan.binds() if bind.is_writable and not bind.is_pin)
     return WriteBound(
         tuple(folders[source] for source in writable if source != plan.socket_dir),
         size_bytes_max=size_bytes_max,
