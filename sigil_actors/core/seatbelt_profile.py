@@ -70,6 +70,7 @@ def seatbelt_profile(plan: SandboxPlan) -> SeatbeltProfile:
 def _bind(bind: Bind, place: str, *, is_listening: bool) -> Iterator[str]:
     yield f"(allow file-read* (subpath {place}))"
     if not bind.is_writable:
+        yield f"(allow file-map-executable (subpath {place}))"
         # It may lie in a writable one.
         yield f"(deny file-write* (subpath {place}))"
         return
