@@ -38,9 +38,13 @@ class _StepError(Exception):
 
 
 class RunningPlugin:
-    """A plugin that has been started; it has a `handshake` once it was shaken."""
+    """A plugin that has been started, and has so many seconds to be ready."""
 
-    def __init__(self, plugin: str, program: RunningProgram, log: PluginLog) -> None:
+    def __init__(
+        self, plugin: str, program: RunningProgram, log: PluginLog, *, start_timeout_s: float
+    ) -> None:
+        self._start_timeout_s = start_timeout_s
+        self._start_deadline = trio.current_time() + start_timeout_s
         self.plugin = plugin
         self.program = program
         self.output = OutputLog(log)
@@ -65,14 +69,14 @@ class RunningPlugin:
         if self._starting is not None:
             self._starting.cancel()
 
-    async def shake_hands(self, offer: HandshakeOffer, *, start_timeout_s: float) -> Handshake:
+    async def shake_hands(self, offer: HandshakeOffer) -> Handshake:
         """Return what it answers to the offer.
 
         Raises:
             HandshakeError: nothing in time, or nothing that can be taken.
         """
         try:
-            async with self._step(start_timeout_s, "gave no handshake"):
+            async with self._step("gave no handshake"):
                 line = await self._stdout.read_line()
         except (NoHandshakeError, _StepError) as error:
             if isinstance(error, OutputClosedError):
@@ -91,23 +95,21 @@ class RunningPlugin:
         await self.output.read(self._stdout)
 
     @asynccontextmanager
-    async def starting(self, most_s: float, what: str) -> AsyncGenerator[None, None]:
+    async def starting(self, what: str) -> AsyncGenerator[None, None]:
         """Do a step of its start, which ends when the plugin does, or when the time is up.
 
         Raises:
             PluginStartError: it has; `what` says what it didn't do in time.
         """
         try:
-            async with self._step(most_s, what):
+            async with self._step(what):
                 yield
         except _StepError as error:
-            words = self.output.last_words
-            said = f"; its last words: {' | '.join(words)}" if words else ""
-            raise PluginStartError(self.plugin, f"{error}{said}") from error
+            raise self._start_error(str(error)) from error
 
     @asynccontextmanager
-    async def _step(self, most_s: float, what: str) -> AsyncGenerator[None, None]:
-        with trio.CancelScope(deadline=trio.current_time() + most_s) as scope:
+    async def _step(self, what: str) -> AsyncGenerator[None, None]:
+        with trio.CancelScope(deadline=self._start_deadline) as scope:
             self._starting = scope
             if self._end is not None:
                 scope.cancel()
@@ -116,7 +118,22 @@ class RunningPlugin:
             finally:
                 self._starting = None
         if scope.cancelled_caught:
-            raise _StepError(f"{what} within {most_s:g} s" if self._end is None else str(self._end))
+            raise _StepError(
+                f"{what} within {self._start_timeout_s:g} s"
+                if self._end is None
+                else str(self._end)
+            )
+
+    async def start_error(self, what: str) -> PluginStartError:
+        """Return why it can't be started: that it ended, if it did, else `what`."""
+        with trio.move_on_after(LEAVE_S):
+            await self._ended.wait()
+        return self._start_error(what if self._end is None else str(self._end))
+
+    def _start_error(self, what: str) -> PluginStartError:
+        words = self.output.last_words
+        said = f"; its last words: {' | '.join(words)}" if words else ""
+        return PluginStartError(self.plugin, f"{what}{said}")
 
     def crash(self) -> PluginCrashedError:
         """Return what a call gets that was in it when it ended."""
@@ -151,10 +168,10 @@ class RunningPlugin:
 
 @asynccontextmanager
 async def open_running_plugin(
-    plugin: str, program: RunningProgram, log: PluginLog
+    plugin: str, program: RunningProgram, log: PluginLog, *, start_timeout_s: float
 ) -> AsyncGenerator[RunningPlugin, None]:
     """Read what a program writes, and watch it, for as long as the block lasts."""
-    running = RunningPlugin(plugin, program, log)
+    running = RunningPlugin(plugin, program, log, start_timeout_s=start_timeout_s)
     async with open_bare_nursery() as nursery:
         nursery.start_soon(running.output.read, program.stderr)
         nursery.start_soon(running.watch)

@@ -24,7 +24,9 @@ LINE = f"1|1|unix|{FOLDER}/s|grpc"
 
 
 @asynccontextmanager
-async def running(script: str) -> AsyncGenerator[RunningPlugin, None]:
+async def running(
+    script: str, *, start_timeout_s: float = 5
+) -> AsyncGenerator[RunningPlugin, None]:
     """Run a shell script as a plugin."""
     async with AsyncExitStack() as stack:
         spawner = await stack.enter_async_context(Spawner())
@@ -41,7 +43,9 @@ async def running(script: str) -> AsyncGenerator[RunningPlugin, None]:
             )
         )
         yield await stack.enter_async_context(
-            open_running_plugin("it", program, lambda _level, _text: None)
+            open_running_plugin(
+                "it", program, lambda _level, _text: None, start_timeout_s=start_timeout_s
+            )
         )
 
 
@@ -49,15 +53,15 @@ async def shake(script: str, *, start_timeout_s: float = 5) -> str:
     """Return what the error says that the handshake with a script ends in."""
     before = descriptors(), children()
     with pytest.raises(HandshakeError) as caught:
-        async with running(script) as plugin:
-            await plugin.shake_hands(OFFER, start_timeout_s=start_timeout_s)
+        async with running(script, start_timeout_s=start_timeout_s) as plugin:
+            await plugin.shake_hands(OFFER)
     assert (descriptors(), children()) == before
     return str(caught.value)
 
 
 async def test_an_honest_line_is_a_handshake() -> None:
     async with running(f"echo '{LINE}'; sleep 1000") as plugin:
-        handshake = await plugin.shake_hands(OFFER, start_timeout_s=5)
+        handshake = await plugin.shake_hands(OFFER)
         assert (handshake.network, handshake.address) == (Network.UNIX, f"{FOLDER}/s")
         assert plugin.end is None
 
@@ -109,26 +113,30 @@ async def test_a_line_that_answers_no_offer_is_refused(line: str, why: str) -> N
 
 async def test_a_step_of_the_start_ends_with_the_plugin_or_its_time() -> None:
     async with running(f"echo '{LINE}'; echo bye >&2; read line; exit 5") as plugin:
-        await plugin.shake_hands(OFFER, start_timeout_s=5)
+        await plugin.shake_hands(OFFER)
         with pytest.raises(PluginStartError, match="exited with status 5; its last words: bye"):
-            async with plugin.starting(5, "wasn't healthy"):
+            async with plugin.starting("wasn't healthy"):
                 await trio.sleep_forever()
         with pytest.raises(PluginStartError, match="exited with status 5"):
-            async with plugin.starting(5, "wasn't healthy"):
+            async with plugin.starting("wasn't healthy"):
                 await trio.sleep_forever()
-    async with running("sleep 1000") as plugin:
+    async with running("sleep 1000", start_timeout_s=0.01) as plugin:
         with pytest.raises(PluginStartError, match=r"wasn't healthy within 0.01 s"):
-            async with plugin.starting(0.01, "wasn't healthy"):
+            async with plugin.starting("wasn't healthy"):
                 await trio.sleep_forever()
+
+
+async def test_an_error_of_a_step_leaves_it_bare() -> None:
+    async with running("sleep 1000") as plugin:
         with pytest.raises(ZeroDivisionError):
-            async with plugin.starting(5, "wasn't healthy"):
+            async with plugin.starting("wasn't healthy"):
                 raise ZeroDivisionError
 
 
 async def test_an_end_is_told_once_all_was_read() -> None:
     script = f"echo '{LINE}'; for n in 1 2 3; do echo $n >&2; done; echo 4; kill -11 $$"
     async with running(script) as plugin, trio.open_nursery() as nursery:
-        await plugin.shake_hands(OFFER, start_timeout_s=5)
+        await plugin.shake_hands(OFFER)
         nursery.start_soon(plugin.read_output)
         assert await plugin.wait_ended() == ProgramEnd(signal=signal.SIGSEGV)
         error = plugin.crash()
@@ -148,7 +156,7 @@ async def test_a_stop_is_polite_and_bounded(
     monkeypatch.setattr(running_plugin, "TERM_S", 5 if end else 0.05)
     script = f"trap {trap} TERM; echo '{LINE}'; while :; do sleep 0.01; done"
     async with running(script) as plugin:
-        await plugin.shake_hands(OFFER, start_timeout_s=5)
+        await plugin.shake_hands(OFFER)
         await plugin.stop(was_asked=was_asked)
         if end is None:
             assert plugin.end is None
@@ -158,14 +166,14 @@ async def test_a_stop_is_polite_and_bounded(
 
 async def test_a_plugin_that_goes_by_itself_is_sent_no_signal() -> None:
     async with running(f"echo '{LINE}'; sleep 0.01") as plugin:
-        await plugin.shake_hands(OFFER, start_timeout_s=5)
+        await plugin.shake_hands(OFFER)
         await plugin.stop(was_asked=True)
         assert await plugin.wait_ended() == ProgramEnd(exit_status=0)
 
 
 async def test_a_stop_that_is_cancelled_waits_for_nothing() -> None:
     async with running(f"trap '' TERM; echo '{LINE}'; sleep 1000") as plugin:
-        await plugin.shake_hands(OFFER, start_timeout_s=5)
+        await plugin.shake_hands(OFFER)
         with trio.move_on_after(0.05) as scope:
             await plugin.stop(was_asked=True)
         assert scope.cancelled_caught
