@@ -62,8 +62,9 @@ class Connection(SendingHalf[StreamT]):
         self._blocks = BlockDecoder(limits)
         self._settings_unacknowledged = True
         self._receive_window = limits.connection_window
-        self._unreturned = 0
-        """DATA that arrived and isn't given back to the connection's window yet."""
+        self._arrived = 0
+        """Bytes of DATA that arrived and aren't given back to the connection's window yet."""
+        self._returned_on_connection_at = limits.connection_window >> 1
 
     def receive(self, data: bytes, now: float = 0.0) -> list[Event[StreamT]]:
         """Take bytes that came; return what they mean. `now` is any clock's, in seconds."""
@@ -103,7 +104,12 @@ class Connection(SendingHalf[StreamT]):
         self, flags: int, stream_id: int, payload: bytes, events: list[Event[StreamT]]
     ) -> None:
         flow_length = len(payload)
-        self._spend_receive_window(flow_length)
+        self._receive_window -= flow_length
+        if self._receive_window < 0:
+            raise ViolationError(Code.FLOW_CONTROL_ERROR, "connection window overrun")
+        self._arrived += flow_length
+        if self._arrived >= self._returned_on_connection_at:
+            self._return_window()
         if flags & frames.PADDED:
             payload = _without_padding(payload)
         stream = self.streams.get(stream_id)
@@ -126,15 +132,10 @@ class Connection(SendingHalf[StreamT]):
         if end:
             self._end_remote(stream)
 
-    def _spend_receive_window(self, flow_length: int) -> None:
-        self._receive_window -= flow_length
-        if self._receive_window < 0:
-            raise ViolationError(Code.FLOW_CONTROL_ERROR, "connection window overrun")
-        self._unreturned += flow_length
-        if self._unreturned >= self.limits.connection_window >> 1:
-            self._receive_window += self._unreturned
-            self._outbox.put(frames.window_update(0, self._unreturned))
-            self._unreturned = 0
+    def _return_window(self) -> None:
+        self._receive_window += self._arrived
+        self._outbox.put(frames.window_update(0, self._arrived))
+        self._arrived = 0
 
     def _fail(self, stream: StreamT, code: Code, events: list[Event[StreamT]]) -> None:
         """Reset a stream on which the peer broke a rule."""

@@ -15,13 +15,15 @@ from sigil_actors.rpc.frames import DATA, END_STREAM, FRAME_MAX, HEAD, WINDOW_DE
 class Outbox(Generic[StreamT]):
     """The output of one connection, and its send window."""
 
-    __slots__ = ("_high_water", "_parts", "frame_max", "size", "waiting", "window")
+    __slots__ = ("_high_water", "_parts", "frame_max", "has_news", "size", "waiting", "window")
 
     def __init__(self, high_water: int) -> None:
         self._high_water = high_water
         self._parts: list[bytes | memoryview] = []
         self.size: int = 0
         """Bytes that `take` would return."""
+        self.has_news: bool = False
+        """Whether something of the application's own went out: DATA or headers."""
         self.window: int = WINDOW_DEFAULT
         """Bytes of DATA that the peer takes on the whole connection."""
         self.frame_max: int = FRAME_MAX
@@ -45,6 +47,7 @@ class Outbox(Generic[StreamT]):
             or self.size >= self._high_water
         ):
             return False
+        self.has_news = True
         stream.send_window -= length
         self.window -= length
         head = HEAD.pack(length >> 8, length & 0xFF, DATA, END_STREAM if end else 0, stream.id)
@@ -97,6 +100,7 @@ class Outbox(Generic[StreamT]):
         # too by the protocol, but not every peer agrees.
         if length < 0 or (length == 0 and len(chunk) > 0):
             return False
+        self.has_news = True
         stream.send_window -= length
         self.window -= length
         if length == len(chunk):

@@ -48,6 +48,9 @@ class SendingHalf(Generic[StreamT]):
         self._flood = FloodGuard(limits)
         self._outbox: Outbox[StreamT] = Outbox(limits.high_water)
         self._has_sent_block = False
+        self._returned_at = limits.stream_window >> 1
+        """A stream's window is given back in halves: one WINDOW_UPDATE for many frames, and never a
+        stop before it."""
         self._send_preface()
 
     def _send_preface(self) -> None:
@@ -95,9 +98,13 @@ class SendingHalf(Generic[StreamT]):
 
     def data_to_send(self) -> bytes:
         """Return all that may go out now; it is the caller's then."""
-        if self._outbox.waiting:
+        outbox = self._outbox
+        if outbox.waiting:
             self._release()
-        return self._outbox.take()
+        if outbox.has_news:
+            outbox.has_news = False
+            self._flood.pardon()
+        return outbox.take()
 
     def request(self, block: bytes, *, end: bool = False) -> StreamT:
         """Open a stream, as a client, with an encoded header block; `end` if no DATA follows.
@@ -112,7 +119,7 @@ class SendingHalf(Generic[StreamT]):
         self._ids.next_own += 2
         self._admit(stream)
         self._put_headers(stream, block, end=end)
-        stream.local_done = end
+        stream.sealed = stream.local_done = end
         return stream
 
     def send_headers(self, stream: StreamT, block: bytes, *, end: bool = False) -> None:
@@ -121,15 +128,17 @@ class SendingHalf(Generic[StreamT]):
         Raises:
             UsageError: The stream is over, or DATA waits and this isn't its end.
         """
-        self._check_open(stream)
-        if stream.pending is not None:
-            if not end:
-                raise UsageError("headers behind DATA that end nothing")
+        if stream.sealed:
+            raise UsageError("the stream is over")
+        if stream.pending is None:
+            self._put_headers(stream, block, end=end)
+            if end:
+                self._end_local(stream)
+        elif end:
+            stream.sealed = True
             stream.trailers = block
-            return
-        self._put_headers(stream, block, end=end)
-        if end:
-            self._end_local(stream)
+        else:
+            raise UsageError("headers behind DATA that end nothing")
 
     def send_data(self, stream: StreamT, data: bytes, *, end: bool = False) -> None:
         """Send DATA. What windows don't allow yet waits in the stream, see `drained`.
@@ -137,14 +146,15 @@ class SendingHalf(Generic[StreamT]):
         Raises:
             UsageError: The stream is over, or its end has been sent already.
         """
-        self._check_open(stream)
+        if stream.sealed:
+            raise UsageError("the stream is over")
         if not data and not end:
             return
-        self._flood.pardon()
         if self._outbox.put_data(stream, data, end=end):
             if end:
                 self._end_local(stream)
         else:
+            stream.sealed = end
             self._outbox.hold(stream, data, end=end)
             self._release()
 
@@ -158,8 +168,7 @@ class SendingHalf(Generic[StreamT]):
     def consumed(self, stream: StreamT, flow_length: int) -> None:
         """Note that DATA of this cost was read, so that its sender may send as much again."""
         stream.unreturned += flow_length
-        # In halves of the window: one WINDOW_UPDATE for many frames, and never a stop before it.
-        if stream.unreturned >= self.limits.stream_window >> 1 and not stream.remote_done:
+        if stream.unreturned >= self._returned_at and not stream.remote_done:
             stream.receive_window += stream.unreturned
             self._outbox.put(frames.window_update(stream.id, stream.unreturned))
             stream.unreturned = 0
@@ -198,30 +207,17 @@ class SendingHalf(Generic[StreamT]):
             return []
         return [*self._die(), ConnectionClosed(Code.NO_ERROR, "connection lost", by_peer=True)]
 
-    def _check_open(self, stream: StreamT) -> None:
-        if (
-            stream.local_done
-            or stream.end_after
-            or stream.trailers is not None
-            or self.streams.get(stream.id) is not stream
-        ):
-            raise UsageError("the stream is over")
-
     def _put_headers(self, stream: StreamT, block: bytes, *, end: bool) -> None:
-        self._flood.pardon()
         if not self._has_sent_block:
             self._has_sent_block = True
             block = TABLE_SIZE_ZERO + block
         frame_max = self._peer.frame_max
         self._outbox.put(frames.headers(stream.id, block, end=end, frame_max=frame_max))
+        self._outbox.has_news = True
 
     def _release(self) -> None:
         """Let DATA go that waits, and what waits behind it."""
-        size = self._outbox.size
-        released = self._outbox.release()
-        if self._outbox.size > size:
-            self._flood.pardon()
-        for stream in released:
+        for stream in self._outbox.release():
             self.drained.append(stream)
             if stream.trailers is not None:
                 self._put_headers(stream, stream.trailers, end=True)
@@ -232,12 +228,13 @@ class SendingHalf(Generic[StreamT]):
     # The life of streams.
 
     def _admit(self, stream: StreamT) -> None:
+        stream.sealed = False
         stream.send_window = self._peer.initial_window
         stream.receive_window = self.limits.stream_window
         self.streams[stream.id] = stream
 
     def _end_local(self, stream: StreamT) -> None:
-        stream.local_done = True
+        stream.sealed = stream.local_done = True
         self._flood.stream_answered()
         if stream.remote_done:
             self._drop(stream)
@@ -253,7 +250,7 @@ class SendingHalf(Generic[StreamT]):
     def _drop(self, stream: StreamT) -> None:
         """Take a stream out, whatever state it is in."""
         del self.streams[stream.id]
-        stream.local_done = stream.remote_done = True
+        stream.sealed = stream.local_done = stream.remote_done = True
         stream.trailers = None
         if self._outbox.drop(stream):
             self.drained.append(stream)  # its writer waits for nothing now

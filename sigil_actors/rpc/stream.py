@@ -20,6 +20,7 @@ class Stream:
         "pending",
         "receive_window",
         "remote_done",
+        "sealed",
         "send_window",
         "trailers",
         "unreturned",
@@ -33,7 +34,9 @@ class Stream:
         self.remote_done: bool = False
         """Nothing more comes."""
         self.local_done: bool = False
-        """END_STREAM has left, or the stream is gone: no more commands."""
+        """END_STREAM has left, or the stream is gone."""
+        self.sealed: bool = True
+        """The application has said its last, though it may not have left yet: no more commands."""
         self.send_window: int = 0
         """Bytes that the peer takes. Negative after it lowered its initial window."""
         self.receive_window: int = 0
