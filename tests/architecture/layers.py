@@ -61,14 +61,16 @@ LAYERS: Mapping[str, Layer] = {
     "ports": Layer(ours={"core", "errors"}, foreign={"attrs"}),
     # A kit that knows nothing of plugins: of the core it takes the planning of restarts, no more.
     "actors": Layer(ours={"core.restart", "errors"}, foreign={"attrs", "outcome", "trio"}),
-    "rpc": Layer(ours={"errors"}, foreign={"attrs", "grpc", "hpack", "outcome", "trio"}),
+    "rpc": Layer(ours={"actors.nursery", "errors"}, foreign={"attrs", "grpc", "hpack", "outcome", "trio"}),
     "audit": Layer(
         ours={"actors.worker_thread", "ports", "core", "errors"}, foreign={"attrs", "trio"}
     ),
     "storage": Layer(
         ours={"actors.worker_thread", "ports", "core", "errors"}, foreign={"attrs", "trio"}
     ),
-    "egress": Layer(ours={"ports", "core", "errors"}, foreign={"attrs", "trio"}),
+    "egress": Layer(
+        ours={"actors.worker_thread", "ports", "core", "errors"}, foreign={"attrs", "trio"}
+    ),
     # Sibling tiers don't know one another; what process and container share is in tiers.remote.
     "tiers": Layer(),
     "tiers.wasm": Layer(
