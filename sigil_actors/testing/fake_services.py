@@ -1,6 +1,6 @@
 """The channel and the provider of a fake plugin, as scripts."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import attrs
 import trio
@@ -29,9 +29,17 @@ As a tool's script, it runs in the task that iterates, may sleep on trio's clock
 `ScriptCrash`, and errors of the call like `PluginCallError`.
 """
 
-SendScript = Callable[[SendRequest], Awaitable[SendResult]]
-ChatScript = Callable[[ChatRequest, HostFunctions], AsyncGenerator[ChatEvent]]
-"""What a model answers, as a tool's script does."""
+SendScript = Callable[[SendRequest, str, HostFunctions], Awaitable[SendResult]]
+"""What becomes of a message; the text is the call's session id."""
+
+IdentityScript = Callable[[str, str, HostFunctions], Awaitable[UserIdentity]]
+"""Who somebody is by their id on the platform; the second text is the call's session id."""
+
+ChatScript = Callable[[ChatRequest, str, HostFunctions], AsyncGenerator[ChatEvent]]
+"""What a model answers, as a tool's script does; the text is the call's session id."""
+
+StatusScript = Callable[[str], Awaitable[ProviderStatus]]
+"""How a provider is; the text is the call's session id."""
 
 
 async def _silence(_session_id: str, _host: HostFunctions) -> AsyncGenerator[InboundMessage]:
@@ -41,12 +49,19 @@ async def _silence(_session_id: str, _host: HostFunctions) -> AsyncGenerator[Inb
     await trio.sleep_forever()
 
 
-async def _sent(_request: SendRequest) -> SendResult:
+async def _sent(_request: SendRequest, _session_id: str, _host: HostFunctions) -> SendResult:
     await trio.lowlevel.checkpoint()
     return SendResult(platform_message_id="sent")
 
 
-async def _echo(request: ChatRequest, _host: HostFunctions) -> AsyncGenerator[ChatEvent]:
+async def _stranger(user: str, _session_id: str, _host: HostFunctions) -> UserIdentity:
+    await trio.lowlevel.checkpoint()
+    return UserIdentity(platform="fake", platform_user_id=user)
+
+
+async def _echo(
+    request: ChatRequest, _session_id: str, _host: HostFunctions
+) -> AsyncGenerator[ChatEvent]:
     for message in request.messages[-1:]:
         yield TextDelta(message.content)
     yield Done()
@@ -54,12 +69,11 @@ async def _echo(request: ChatRequest, _host: HostFunctions) -> AsyncGenerator[Ch
 
 @attrs.frozen(kw_only=True)
 class FakeChannel:
-    """How a fake plugin's channel behaves: by default it hears nothing and sends everything."""
+    """How a fake plugin's channel behaves: by default it hears nothing, sends all, knows nobody."""
 
     listen: ListenScript = _silence
     send: SendScript = _sent
-    identities: Mapping[str, UserIdentity] = attrs.field(factory=dict)
-    """Whom it knows, by their id on the platform; of others it says nothing."""
+    identity: IdentityScript = _stranger
 
 
 @attrs.frozen(kw_only=True)
@@ -68,9 +82,10 @@ class FakeProvider:
 
     models: tuple[ModelInfo, ...] = (ModelInfo(id="echo", name="Echo", provider="fake"),)
     chat: ChatScript = _echo
-    status: ProviderStatus = attrs.field(
+    status: ProviderStatus | StatusScript = attrs.field(
         factory=lambda: ProviderStatus(available=True, provider="fake")
     )
+    """What it says of itself, always or by a script."""
 
 
 @attrs.frozen(kw_only=True)

@@ -27,6 +27,7 @@ from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.provider_calls import ChatEvent, ChatRequest, ModelInfo, ProviderStatus
 from sigil_actors.errors import PluginCallError, PluginCrashedError
 from sigil_actors.ports.tier import Launch
+from sigil_actors.runtime.session import tool_capability
 from sigil_actors.testing.fake_plugin import FakePlugin, ScriptCrash
 from sigil_actors.testing.fake_services import FakeAsk, FakeChannel, FakeProvider, Presence
 from sigil_actors.testing.faults import Crash, Fail, Fault, Hang, Slow
@@ -42,6 +43,11 @@ class FakeCall:
     plugin: str
     generation: int
     request: ExecuteRequest
+
+    @property
+    def capability(self) -> str:
+        """Return what a caller needs for it."""
+        return tool_capability(self.request.tool_name)
 
 
 class FakeSession:
@@ -151,7 +157,7 @@ class FakeSession:
         channel = self._channel
         self._ask("channel.send", session_id, request)
         with self._entered():
-            return await self.inside(channel.send(request))
+            return await self.inside(channel.send(request, session_id, self._launch.host))
 
     async def update_presence(
         self, channel_id: str, status: PresenceStatus, *, session_id: str
@@ -163,11 +169,14 @@ class FakeSession:
         self._ask("channel.presence", session_id, shown)
 
     async def get_identity(self, platform_user_id: str, *, session_id: str) -> UserIdentity:
-        """Look into the channel's identities."""
+        """Run the channel's script for it."""
         await self._reach()
-        known = self._channel.identities
+        channel = self._channel
         self._ask("channel.identity", session_id, platform_user_id)
-        return known.get(platform_user_id, UserIdentity(platform_user_id=platform_user_id))
+        with self._entered():
+            return await self.inside(
+                channel.identity(platform_user_id, session_id, self._launch.host)
+            )
 
     async def list_models(self, *, session_id: str) -> tuple[ModelInfo, ...]:
         """Return the provider's models."""
@@ -184,7 +193,7 @@ class FakeSession:
         self._check_alive()
         provider = self._provider
         self._ask("provider.chat", session_id, request)
-        async with self._running(provider.chat(request, self._launch.host)) as events:
+        async with self._running(provider.chat(request, session_id, self._launch.host)) as events:
             yield events
 
     async def provider_status(self, *, session_id: str) -> ProviderStatus:
@@ -192,7 +201,10 @@ class FakeSession:
         await self._reach()
         status = self._provider.status
         self._ask("provider.status", session_id)
-        return status
+        if isinstance(status, ProviderStatus):
+            return status
+        with self._entered():
+            return await self.inside(status(session_id))
 
     def usage(self) -> Usage | None:
         """Return what the script says."""

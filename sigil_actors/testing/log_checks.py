@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 from sigil_actors.core.audit_entry import GENESIS, AuditEntry, chain_hash
 from sigil_actors.core.lifecycle import TRANSITIONS, PluginState
-from sigil_actors.runtime.session import tool_capability
 from sigil_actors.testing.every_step import InvariantError
-from sigil_actors.testing.fake_tier import FakeCall
+from sigil_actors.testing.fake_services import FakeAsk
+from sigil_actors.testing.fake_session import FakeCall
 
 _STATES = frozenset(PluginState)
 
@@ -19,7 +19,7 @@ _STATES = frozenset(PluginState)
 def check_log(
     entries: Sequence[AuditEntry],
     *,
-    calls: Sequence[FakeCall] = (),
+    calls: Sequence[FakeCall | FakeAsk] = (),
     ended: bool = True,
     retold: bool | None = None,
 ) -> None:
@@ -27,7 +27,7 @@ def check_log(
 
     Args:
         entries: All of them, in order.
-        calls: What reached the plugins: `FakeTier.calls`.
+        calls: What reached the plugins: `FakeTier.calls`, and `asks`.
         ended: Whether the runtime has been left, so that no instance lives any more.
         retold: Whether the store may have stored entries and failed all the same, so that some were
             told again; they are the same to the microsecond, and count once. Where the clock stands
@@ -45,7 +45,7 @@ def check_log(
 def log_problems(
     entries: Sequence[AuditEntry],
     *,
-    calls: Sequence[FakeCall] = (),
+    calls: Sequence[FakeCall | FakeAsk] = (),
     ended: bool = True,
     retold: bool | None = None,
 ) -> list[str]:
@@ -73,7 +73,7 @@ def chain_problems(entries: Sequence[AuditEntry]) -> list[str]:
     return problems
 
 
-def call_problems(entries: Iterable[AuditEntry], calls: Iterable[FakeCall]) -> list[str]:
+def call_problems(entries: Iterable[AuditEntry], calls: Iterable[FakeCall | FakeAsk]) -> list[str]:
     """Return which plugins were reached by more calls than were allowed and recorded.
 
     Counted in the whole log, by plugin and capability: neither the order nor whose call it was is
@@ -82,7 +82,7 @@ def call_problems(entries: Iterable[AuditEntry], calls: Iterable[FakeCall]) -> l
     allowed = Counter(
         (entry.plugin, entry.capability) for entry in entries if _is_allowed_check(entry)
     )
-    reached = Counter((call.plugin, tool_capability(call.request.tool_name)) for call in calls)
+    reached = Counter((call.plugin, call.capability) for call in calls)
     return [
         f"{plugin}: {count} calls for {capability}, {allowed[plugin, capability]} allowed"
         for (plugin, capability), count in reached.items()

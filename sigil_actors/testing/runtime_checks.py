@@ -15,9 +15,10 @@ from sigil_actors.core.calls import HealthStatus
 from sigil_actors.core.lifecycle import TRANSITIONS, PluginState
 from sigil_actors.runtime.instance_life import HEALTH_MISSES_MAX
 from sigil_actors.runtime.runtime import Runtime
-from sigil_actors.runtime.session import tool_capability
 from sigil_actors.testing.every_step import Check, InvariantError
-from sigil_actors.testing.fake_tier import FakeSession, FakeTier
+from sigil_actors.testing.fake_services import FakeAsk
+from sigil_actors.testing.fake_session import FakeCall, FakeSession
+from sigil_actors.testing.fake_tier import FakeTier
 from sigil_actors.testing.momentary import deployments
 
 # At every moment
@@ -35,11 +36,15 @@ def calls_recorded_first(tier: FakeTier, entries: Callable[[], Sequence[AuditEnt
     reached: Counter[tuple[str, str]] = Counter()
     read = 0
 
+    seen_calls = seen_asks = 0
+
     def check() -> str | None:
-        nonlocal read
-        calls = tier.calls[reached.total() :]
-        if not calls:
+        nonlocal read, seen_calls, seen_asks
+        calls, asks = tier.calls[seen_calls:], tier.asks[seen_asks:]
+        if not calls and not asks:
             return None
+        seen_calls += len(calls)
+        seen_asks += len(asks)
         stored = entries()
         allowed.update(
             (entry.plugin, entry.capability)
@@ -48,11 +53,12 @@ def calls_recorded_first(tier: FakeTier, entries: Callable[[], Sequence[AuditEnt
         )
         read = len(stored)
         wrong = None
-        for call in calls:
-            key = call.plugin, tool_capability(call.request.tool_name)
+        reaching: list[FakeCall | FakeAsk] = [*calls, *asks]
+        for one in reaching:
+            key = one.plugin, one.capability
             reached[key] += 1
             if reached[key] > allowed[key]:
-                wrong = f"{call.plugin}: a call for {key[1]} runs that isn't recorded as allowed"
+                wrong = f"{one.plugin}: a call for {key[1]} runs that isn't recorded as allowed"
         return wrong
 
     return check

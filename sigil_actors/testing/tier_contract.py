@@ -8,11 +8,12 @@
             return lambda behaviour: open_my_plugin(behaviour.value)
 
 Each call of `open_session` opens a session with a plugin that has the tool which `Behaviour`
-describes; it may have the others too. The session has had its `init` with an empty configuration.
-Time is real, or virtual: no test sleeps.
+describes; it may have the others too. It is a plugin of the type `tool`, and has no channel and no
+provider; for those there are `channel_contract` and `provider_contract`. The session has had its
+`init` with an empty configuration. Time is real, or virtual: no test sleeps.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 
@@ -21,6 +22,8 @@ import trio
 import trio.testing
 
 from sigil_actors.core.calls import ExecuteRequest, HealthStatus
+from sigil_actors.core.channel_calls import PresenceStatus, SendRequest
+from sigil_actors.core.provider_calls import ChatRequest
 from sigil_actors.errors import (
     GuestTrapError,
     LimitExceededError,
@@ -197,6 +200,41 @@ class TierSessionContract:
                     nursery.start_soon(call, number)
         assert answers == {number: f'{{"number":{number}}}' for number in range(20)}
 
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            lambda session: _first(lambda: session.listen(session_id="token")),
+            lambda session: session.send(
+                SendRequest(channel_id="c1", content="hello"), session_id="token"
+            ),
+            lambda session: session.update_presence(
+                "c1", PresenceStatus.ONLINE, session_id="token"
+            ),
+            lambda session: session.get_identity("4711", session_id="token"),
+            lambda session: session.list_models(session_id="token"),
+            lambda session: _first(
+                lambda: session.chat(ChatRequest(model="m", messages=[]), session_id="token")
+            ),
+            lambda session: session.provider_status(session_id="token"),
+        ],
+        ids=["listen", "send", "presence", "identity", "models", "chat", "status"],
+    )
+    async def test_what_a_tool_has_no_service_for_is_refused_and_the_session_goes_on(
+        self, open_session: OpenSession, ask: Callable[[TierSession], Awaitable[object]]
+    ) -> None:
+        async with open_session(Behaviour.ECHO) as session:
+            with pytest.raises(PluginCallError):
+                await ask(session)
+            assert await session.describe()
+
+    async def test_what_it_uses_is_told_or_not_known(self, open_session: OpenSession) -> None:
+        async with open_session(Behaviour.ECHO) as session:
+            usage = session.usage()
+            if usage is not None:
+                assert usage.memory_bytes > 0
+                assert usage.cpu_s >= 0
+                assert usage.pids > 0
+
     async def test_an_honest_plugin_shuts_down_cleanly(self, open_session: OpenSession) -> None:
         async with open_session(Behaviour.ECHO) as session:
             assert await session.shutdown(grace_s=5) is True
@@ -217,6 +255,13 @@ class TierSessionContract:
                 nursery.start_soon(call)
                 await started.wait()
                 await trio.testing.wait_all_tasks_blocked()
+
+
+async def _first(
+    call: Callable[[], AbstractAsyncContextManager[AsyncIterator[object]]],
+) -> object:
+    async with call() as pieces:
+        return await anext(pieces)
 
 
 async def _cancel_once_blocked(call: Callable[[], Awaitable[object]]) -> None:

@@ -25,6 +25,48 @@ CALLS = (
         why="who waits in an instance isn't woken when it ends",
     ),
     Mutant(
+        name="listener-outstays-a-drain",
+        file="runtime/admission.py",
+        old="        return self._gate.drained_by if self._stays else None\n",
+        new="        return None\n",
+        why="a drain waits for listeners, who stay for good",
+    ),
+    Mutant(
+        name="drain-interrupts-nobody",
+        file="runtime/admission.py",
+        old="            if lease.drained_by is not None:\n",
+        new="            if False:\n",
+        why="a listener isn't woken when the instance drains",
+    ),
+    Mutant(
+        name="listening-not-checked",
+        file="runtime/call.py",
+        old="            await self.check(admitted, capability)\n",
+        new="",
+        why="a channel or provider is called though nobody allowed it",
+    ),
+    Mutant(
+        name="held-message-lost",
+        file="runtime/inbox.py",
+        old="            if messages.held is not None:\n",
+        new="            if False:\n",
+        why="what was received before a swap and not taken yet is lost",
+    ),
+    Mutant(
+        name="taken-message-comes-twice",
+        file="runtime/inbox.py",
+        old="            self.held = None\n\n    def",
+        new="\n    def",
+        why="what was taken before a swap comes again",
+    ),
+    Mutant(
+        name="listening-ends-with-a-swap",
+        file="runtime/inbox.py",
+        old="            return True\n",
+        new="            return False\n",
+        why="a listener is told that it is over when another version takes over",
+    ),
+    Mutant(
         name="interrupted-without-error",
         file="runtime/admission.py",
         old="        if scope.cancelled_caught and self.ended_by is not None:\n"

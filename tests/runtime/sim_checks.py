@@ -46,7 +46,7 @@ def key_of(deployment: Deployment) -> Key:
 def drains_wait(runtime: Runtime) -> LivingCheck:
     """Check that an instance that is drained goes on until its calls left or its time is up.
 
-    And no longer; and that who is in it when it ends by itself is told.
+    And no longer, and not for listeners; and that who is in it when it ends by itself is told.
     """
     since: dict[Key, float] = {}
     hurried: dict[Key, float] = {}
@@ -65,6 +65,9 @@ def drains_wait(runtime: Runtime) -> LivingCheck:
                     late_s = max(late_s, now - began - runtime.settings.stop_grace_s)
                 if late_s > UNHEARD_S:
                     wrong = f"{key}: drains {late_s:g} s longer than it may"
+                listeners = sum(lease._stays for lease in deployment.gate._leases)
+                if listeners and now - since[key] > UNHEARD_S:
+                    wrong = f"{key}: drains with {listeners} listeners in it"
                 if not deployment.gate.in_flight:
                     emptied.add(key)
             elif deployment.state is PluginState.STOPPING and key not in emptied:

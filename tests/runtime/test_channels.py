@@ -130,8 +130,11 @@ async def test_a_message_is_sent_and_its_id_told() -> None:
 
 async def test_presence_and_identity_reach_the_plugin() -> None:
     bob = UserIdentity(platform_user_id="4711", display_name="Bob")
-    channel = FakeChannel(identities={"4711": bob})
-    async with channel_world(channel=channel) as world:
+
+    async def who(_user: str, *_rest: object) -> UserIdentity:
+        return bob
+
+    async with channel_world(channel=FakeChannel(identity=who)) as world:
         session = world.session()
         await session.update_presence(NAME, channel_id="c1", status=PresenceStatus.TYPING)
         assert await session.identity(NAME, "4711") == bob
@@ -266,7 +269,7 @@ async def test_strangers_cant_end_a_listening_by_a_message_out_of_bounds(
 
 
 async def test_an_answer_out_of_bounds_is_the_plugins_fault() -> None:
-    async def send(_request: SendRequest) -> SendResult:
+    async def send(_request: SendRequest, *_rest: object) -> SendResult:
         return SendResult(platform_message_id="x" * 2000)
 
     async with channel_world(channel=FakeChannel(send=send)) as world:
@@ -300,7 +303,7 @@ async def test_what_nobody_waits_for_stays_with_the_plugin() -> None:
 
 
 async def test_a_plugin_that_refuses_to_send_says_why() -> None:
-    async def send(_request: SendRequest) -> SendResult:
+    async def send(_request: SendRequest, *_rest: object) -> SendResult:
         raise PluginCallError(NAME, "blocked by the user")
 
     async with channel_world(channel=FakeChannel(send=send)) as world:
@@ -363,7 +366,7 @@ async def test_a_drain_doesnt_wait_for_a_listener(autojump_clock: MockClock, how
 async def test_a_drain_waits_for_what_is_being_sent(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def send(_request: SendRequest) -> SendResult:
+    async def send(_request: SendRequest, *_rest: object) -> SendResult:
         await trio.sleep(7)
         return SendResult()
 

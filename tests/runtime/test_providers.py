@@ -39,7 +39,6 @@ from sigil_actors.core.provider_calls import (
     STATUS_CHARACTERS_MAX,
     ChatRequest,
 )
-from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.testing import FakePlugin, FakeProvider, ScriptCrash
 from tests.runtime.world import World, manifest, open_world
 
@@ -58,7 +57,7 @@ def provider_world(provider: FakeProvider | None = None) -> AbstractAsyncContext
 
 
 def answering(*events: ChatEvent, fault: Exception | None = None) -> FakeProvider:
-    async def chat(_request: ChatRequest, _host: HostFunctions) -> AsyncGenerator[ChatEvent]:
+    async def chat(*_rest: object) -> AsyncGenerator[ChatEvent]:
         for event in events:
             await trio.lowlevel.checkpoint()
             yield event
@@ -156,7 +155,7 @@ async def test_an_event_out_of_bounds_ends_the_chat_as_the_plugins_error() -> No
 
 
 async def test_a_stop_cuts_a_chat_off_after_its_grace(autojump_clock: MockClock) -> None:
-    async def chat(_request: ChatRequest, _host: HostFunctions) -> AsyncGenerator[ChatEvent]:
+    async def chat(*_rest: object) -> AsyncGenerator[ChatEvent]:
         yield TextDelta("thinking")
         await trio.sleep_forever()
 

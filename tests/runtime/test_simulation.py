@@ -7,7 +7,7 @@ import collections
 import math
 import random
 from collections.abc import AsyncGenerator, Collection, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, aclosing, suppress
 
 import attrs
 import pytest
@@ -30,13 +30,20 @@ from sigil_actors import (
 )
 from sigil_actors.actors.mailbox import ActorDownError
 from sigil_actors.core.calls import ExecuteRequest, Health, HealthStatus
+from sigil_actors.core.channel_calls import InboundMessage, SendRequest, SendResult, UserIdentity
+from sigil_actors.core.provider_calls import ChatEvent, ChatRequest, Done, TextDelta
 from sigil_actors.core.restart import RestartPolicy
 from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.runtime.events import RuntimeEvent
+from sigil_actors.runtime.inbox import Inbox
 from sigil_actors.runtime.instance_life import LEAVE_S, SHUTDOWN_S
 from sigil_actors.runtime.plugin_orders import ReloadResult
 from sigil_actors.testing import (
+    FakeAsk,
+    FakeCall,
+    FakeChannel,
     FakePlugin,
+    FakeProvider,
     FakeTier,
     FaultyAuditStore,
     HealthScript,
@@ -139,6 +146,10 @@ class Simulated:
     taken_up: dict[str, tuple[int, str]] = attrs.field(factory=dict)
     """The last order after which a version served, and which."""
     events: list[RuntimeEvent] = attrs.field(factory=list)
+    received: dict[str, int] = attrs.field(factory=dict)
+    """The last message that a channel received for each listening, by its token."""
+    heard_out: set[str] = attrs.field(factory=set)
+    """The listenings that their channel ended by itself."""
 
     def check(self, condition: object, what: str) -> None:
         if not condition:
@@ -188,10 +199,66 @@ def scripts(world: Simulated, name: str) -> dict[str, Script]:
     return {"work": work}
 
 
+def chosen_channel(world: Simulated, name: str) -> FakeChannel:
+    rng = world.rng
+
+    async def listen(session_id: str, _host: HostFunctions) -> AsyncGenerator[InboundMessage]:
+        world.live[name] += 1
+        try:
+            for number in range(rng.randrange(20)):
+                if number or rng.random() < 0.5:
+                    await trio.sleep(rng.random() * world.step_s)
+                match rng.randrange(30):
+                    case 0:
+                        raise ScriptCrash("as drawn")
+                    case 1:
+                        raise PluginCallError(name, "as drawn")
+                    case _:
+                        world.received[session_id] = number
+                        yield InboundMessage(
+                            message_id=str(number),
+                            channel_id="c1",
+                            thread_id=session_id,
+                            sender=UserIdentity(),
+                            content="heard",
+                        )
+            world.heard_out.add(session_id)
+        finally:
+            world.live[name] -= 1
+
+    async def send(_request: SendRequest, session_id: str, host: HostFunctions) -> SendResult:
+        await trio.sleep(rng.random() * world.step_s)
+        match rng.randrange(10):
+            case 0:
+                raise ScriptCrash("as drawn")
+            case 1:
+                raise PluginCallError(name, "as drawn")
+            case 2:
+                await host.check("kv.get", session_id)
+            case _:
+                pass
+        return SendResult()
+
+    return FakeChannel(listen=listen, send=send)
+
+
+def chosen_provider(world: Simulated, name: str) -> FakeProvider:
+    async def chat(
+        _request: ChatRequest, session_id: str, host: HostFunctions
+    ) -> AsyncGenerator[ChatEvent]:
+        request = ExecuteRequest(tool_name="work", arguments="{}", session_id=session_id)
+        async with aclosing(scripts(world, name)["work"](request, host)) as pieces:
+            async for piece in pieces:
+                yield TextDelta(piece)
+        yield Done()
+
+    return FakeProvider(chat=chat)
+
+
 def chosen_manifest(rng: random.Random, name: str) -> Manifest:
     chosen = manifest(
         name,
-        capabilities=("tool.*", "chain.*", "kv.get"),
+        capabilities=("tool.*", "channel.*", "provider.*", "chain.*", "kv.get"),
         graceful_s=rng.choice([0.5, 5, GRACE_S]),
         restart=RestartPolicy(
             max_restarts=rng.choice([0, 2, 5]),
@@ -203,7 +270,7 @@ def chosen_manifest(rng: random.Random, name: str) -> Manifest:
     before = NAMES[: NAMES.index(name)]
     return attrs.evolve(
         chosen,
-        type=rng.choice([PluginType.TOOL, PluginType.TOOL, PluginType.CHANNEL]),
+        type=rng.choice([PluginType.TOOL, PluginType.PROVIDER, PluginType.CHANNEL]),
         lifecycle=attrs.evolve(chosen.lifecycle, health_interval=rng.choice([3, 5])),
         dependencies=dict.fromkeys(before, "*") if before and rng.random() < 0.2 else {},
     )
@@ -241,6 +308,8 @@ def chosen_plugin(world: Simulated, name: str, *, too_slow: bool) -> FakePlugin:
             pass
     return FakePlugin(
         tools=scripts(world, name),
+        channel=chosen_channel(world, name),
+        provider=chosen_provider(world, name),
         calls_at_once=1 if world.crossed else rng.choice([1, 1, 2, None]),
         start_s=3 if too_slow else rng.choice([0, 0.5, 1.5]),
         on_start={} if rng.random() < 0.5 else on_start,
@@ -297,6 +366,47 @@ async def call(world: Simulated, runtime: Runtime) -> None:
         )
         world.find(door.problem(f"a call of {name}", refused_as))
         world.ended.append(Ended(session.caller.session_id, name, how, pieces))
+
+
+async def hear(world: Simulated, name: str, messages: Inbox) -> None:
+    """Take a channel's messages: none is missing, also where another version takes over."""
+    number, listening = -1, ""
+
+    def check_last() -> None:
+        world.check(number == world.received.get(listening, -1), f"{name}: the last was lost")
+
+    try:
+        async for message in messages:
+            if message.thread_id != listening:
+                check_last()
+                number, listening = -1, message.thread_id
+            world.check(int(message.message_id) == number + 1, f"{name}: no {number + 1} was heard")
+            number += 1
+            if world.rng.random() < 0.5:
+                await trio.sleep(world.rng.random() * world.step_s)
+    except SigilError:
+        check_last()
+        raise
+    check_last()
+    world.check(world.heard_out, f"{name}: a listening was over though no channel ended one")
+
+
+async def talk(world: Simulated, runtime: Runtime) -> None:
+    """Listen to a plugin, send by it, or chat with it; whether it can do that is another matter."""
+    rng = world.rng
+    await trio.sleep(rng.random() * world.spread_s * rng.choice([1, 1, 4]))
+    name, session = world.favourite or rng.choice(NAMES), alice(runtime)
+    with suppress(SigilError, ActorDownError), trio.move_on_after(rng.choice([0.5, 5, 50])):
+        match runtime.get(name).type:
+            case PluginType.CHANNEL if rng.random() < 0.7:
+                async with session.listen(name) as messages:
+                    await hear(world, name, messages)
+            case PluginType.CHANNEL:
+                await session.send(name, channel_id="c1", content="hello")
+            case _:
+                async with session.chat(name, model="m", messages=[]) as events:
+                    async for _ in events:
+                        pass
 
 
 def check_outcomes(world: Simulated, entries: Sequence[AuditEntry]) -> None:
@@ -443,6 +553,8 @@ async def live(
                 nursery.start_soon(call_some, world, runtime)
             for _ in range(rng.randrange(8)):
                 nursery.start_soon(operate, world, runtime, tier)
+            for _ in range(rng.randrange(5)):
+                nursery.start_soon(talk, world, runtime)
     world.violations += lease_problems(runtime)
     await trio.sleep(150)  # quiet, longer than anything falls ill by itself
     # One that never comes up in time crashes too seldom for its intensity.
@@ -482,7 +594,7 @@ async def scenario(rng: random.Random) -> None:
         assert host_call.session is not None
         world.asked[host_call.plugin] += 1
         name, refused_as = rng.choice(NAMES), None
-        door = door_of(runtimes[0], name, host_call.session._chain)
+        door = door_of(runtimes[0], name, host_call.session._calls._chain)
         try:
             text = await host_call.session.execute_text(name, "work")
         except PluginUnavailableError as error:
@@ -555,7 +667,8 @@ async def scenario(rng: random.Random) -> None:
     world.check(all(one.how != "lost" for one in world.ended), "a call ended in no way")
     world.check(not +world.live, f"still in a plugin: {world.live}")
     # A log that is down when all ends may lack the last steps.
-    world.violations += log_problems(memory.entries, calls=tier.calls, ended=not world.audit_fails)
+    reached: list[FakeCall | FakeAsk] = [*tier.calls, *tier.asks]
+    world.violations += log_problems(memory.entries, calls=reached, ended=not world.audit_fails)
     check_host_calls(world, memory.entries)
     world.violations += sequence_problems(world.events)
     if not (leave_by_error or is_cut or world.audit_fails):  # else the log may lack some
