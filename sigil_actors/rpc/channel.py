@@ -36,6 +36,10 @@ from sigil_actors.rpc.transport import Transport
 HANDSHAKE_TIMEOUT_S: Final = 10.0
 """A TLS handshake on one machine takes milliseconds."""
 
+CALLS_BEFORE_SETTINGS: Final = 100
+"""Calls at a time until the server has said how many it takes: fewer than that none offers, as the
+protocol recommends it."""
+
 Address: TypeAlias = str | socket.socket
 Encode: TypeAlias = Callable[[Any], bytes] | None
 Decode: TypeAlias = Callable[[bytes], Any] | None
@@ -132,7 +136,7 @@ class Channel(Session[Call]):
         Raises:
             RpcError: UNAVAILABLE; no call can be made any more.
         """
-        if self.connection.can_open() and not self._waiting:
+        if self._can_open() and not self._waiting:
             return False
         self._check_usable()
         return True
@@ -145,7 +149,7 @@ class Channel(Session[Call]):
         """
         self._waiting += 1
         try:
-            while not self.connection.can_open():
+            while not self._can_open():
                 self._check_usable()
                 await self._slots.park()
         finally:
@@ -205,6 +209,12 @@ class Channel(Session[Call]):
         if self._next is None:
             raise AssertionError("only `open` has the connection make a stream")
         return self._next
+
+    def _can_open(self) -> bool:
+        connection = self.connection
+        if not connection.established and len(connection.streams) >= CALLS_BEFORE_SETTINGS:
+            return False
+        return connection.can_open()
 
     def _free_slot(self) -> None:
         if self._waiting:
@@ -472,8 +482,9 @@ async def connect(address: Address) -> socket.socket:
 
 async def _connected(sock: socket.socket, target: str | tuple[str, int]) -> int:
     """Connect; return the number of the error, 0 for none."""
-    while (error := sock.connect_ex(target)) == errno.EAGAIN:
-        await trio.sleep(_BUSY_LISTENER_S)  # a unix socket whose queue is full for now
+    # A unix socket whose queue is full says so, and nothing tells when there is room.
+    while (error := sock.connect_ex(target)) == errno.EAGAIN:  # noqa: ASYNC110
+        await trio.sleep(_BUSY_LISTENER_S)
     if error != errno.EINPROGRESS:
         return error
     await trio.lowlevel.wait_writable(sock)
