@@ -61,7 +61,9 @@ LAYERS: Mapping[str, Layer] = {
     "ports": Layer(ours={"core", "errors"}, foreign={"attrs"}),
     # A kit that knows nothing of plugins: of the core it takes the planning of restarts, no more.
     "actors": Layer(ours={"core.restart", "errors"}, foreign={"attrs", "outcome", "trio"}),
-    "rpc": Layer(ours={"actors.nursery", "errors"}, foreign={"attrs", "grpc", "hpack", "outcome", "trio"}),
+    "rpc": Layer(
+        ours={"actors.nursery", "errors"}, foreign={"attrs", "grpc", "hpack", "outcome", "trio"}
+    ),
     "audit": Layer(
         ours={"actors.worker_thread", "ports", "core", "errors"}, foreign={"attrs", "trio"}
     ),
@@ -77,7 +79,7 @@ LAYERS: Mapping[str, Layer] = {
         ours={"ports", "core", "errors"}, foreign={"attrs", "outcome", "trio", "wasmtime"}
     ),
     "tiers.remote": Layer(
-        ours={"ports", "core", "errors", "rpc", "_proto"},
+        ours={"actors.nursery", "ports", "core", "errors", "rpc", "_proto"},
         foreign={"attrs", "cryptography", "google.protobuf", "grpc", "trio"},
     ),
     "tiers.process": Layer(

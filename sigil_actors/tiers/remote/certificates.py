@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sigil_actors.errors import HandshakeError
+from sigil_actors.rpc.tls import client_context, server_context
 
 SERVER_NAME: Final = "localhost"
 """What each certificate is for, wherever its owner listens."""
@@ -48,8 +49,7 @@ class HostCertificate:
         Raises:
             HandshakeError: it is no certificate that can be trusted.
         """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which verifies name and certificate
-        return self._trusting(context, plugin, server_certificate)
+        return self._trusting(client_context(), plugin, server_certificate)
 
     def server_context(self, plugin: str, client_certificate: bytes) -> ssl.SSLContext:
         """Return how the plugin is served when it connects to its host over the broker.
@@ -59,13 +59,10 @@ class HostCertificate:
         Raises:
             HandshakeError: it is no certificate that can be trusted.
         """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.verify_mode = ssl.CERT_REQUIRED
+        context = server_context(verifies_clients=True)
         return self._trusting(context, plugin, client_certificate)
 
     def _trusting(self, context: ssl.SSLContext, plugin: str, certificate: bytes) -> ssl.SSLContext:
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["h2"])
         context.load_verify_locations(cadata=_checked_pem(plugin, certificate))
         with _written(self.pem.encode() + self._key_pem) as path:
             context.load_cert_chain(path)

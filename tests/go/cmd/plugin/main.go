@@ -86,6 +86,12 @@ func (s *server) Shutdown(context.Context, *pluginv1.ShutdownRequest) (*pluginv1
 	return &pluginv1.ShutdownResponse{Clean: true}, nil
 }
 
+// serves says whether the plugin is of that type: the variable SERVES names one, else it is of all.
+func serves(kind string) bool {
+	wanted := os.Getenv("SERVES")
+	return wanted == "" || wanted == kind
+}
+
 type contractPlugin struct {
 	plugin.NetRPCUnsupportedPlugin
 	log hclog.Logger
@@ -100,9 +106,15 @@ func (p contractPlugin) GRPCServer(broker *plugin.GRPCBroker, registrar *grpc.Se
 	}
 	go s.dial()
 	pluginv1.RegisterPluginLifecycleServer(registrar, s)
-	pluginv1.RegisterToolServer(registrar, s)
-	pluginv1.RegisterChannelServer(registrar, s)
-	pluginv1.RegisterProviderServer(registrar, s)
+	if serves("tool") {
+		pluginv1.RegisterToolServer(registrar, s)
+	}
+	if serves("channel") {
+		pluginv1.RegisterChannelServer(registrar, s)
+	}
+	if serves("provider") {
+		pluginv1.RegisterProviderServer(registrar, s)
+	}
 	return nil
 }
 
