@@ -2,9 +2,12 @@
 
 import os
 import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from sigil_actors.tiers.process.socket_dir import SocketDir
+from sigil_actors.tiers.remote.broker import Listening
 
 BACKLOG = 16
 """Connections that may wait; a plugin makes one or two."""
@@ -29,3 +32,19 @@ def listen_at(folder: SocketDir, name: str) -> tuple[socket.socket, Path]:
         listener.close()
         raise
     return listener, folder.host_path / name
+
+
+@asynccontextmanager
+async def open_listening(folder: SocketDir, name: str) -> AsyncGenerator[Listening, None]:
+    """Listen for as long as the block lasts; nothing is left of it then.
+
+    Raises:
+        OSError: on entering; there is something of that name.
+    """
+    listener, path = listen_at(folder, name)
+    try:
+        yield Listening(socket=listener, network="unix", address=str(path))
+    finally:
+        listener.close()
+        with suppress(OSError):
+            os.unlink(name, dir_fd=folder.host_folder)

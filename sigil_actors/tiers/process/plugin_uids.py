@@ -43,6 +43,10 @@ class PluginUids:
             if not users:
                 del self._users[uid]
 
+    def tried_identity(self) -> Identity | None:
+        """Return as whom to try what plugins will need; None: as the host's own."""
+        return Identity(uid=self._first, gid=self._first) if os.geteuid() == 0 else None
+
     def uid_of(self, plugin: str) -> int:
         """Return the uid that is made from a plugin's name."""
         digest = hashlib.sha256(plugin.encode()).digest()

@@ -47,6 +47,7 @@ class RunningPlugin:
         self._start_deadline = trio.current_time() + start_timeout_s
         self.plugin = plugin
         self.program = program
+        self.log = log
         self.output = OutputLog(log)
         self._stdout = Output(program.stdout)
         self._end: ProgramEnd | None = None
