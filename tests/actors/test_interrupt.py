@@ -7,7 +7,9 @@ import sys
 import pytest
 
 PROGRAM = """
-import sys, trio
+import signal, sys, trio
+# Whoever runs the tests in the background has it ignored, which is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from sigil_actors.actors.mailbox import Mailbox
 from sigil_actors.actors.supervisor import ChildSpec, Supervisor
 from sigil_actors.actors.nested_supervisor import supervisor_spec
