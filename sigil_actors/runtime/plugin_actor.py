@@ -264,6 +264,15 @@ class PluginActor:
         self._roles.current = self._deploy(definition, on_trial=False)
         self._roles.notify()
 
+    def _begin_what_waited(self) -> None:
+        """Start what was told to while a candidate that never served was on its way out."""
+        if self._roles.alive or self._is_ending:
+            return
+        orders = [one.message for one in self._starting]
+        definitions = [one.definition for one in orders if isinstance(one, StartPlugin)]
+        if definitions:
+            self._begin(definitions[-1])
+
     def _forget_refusals(self) -> None:
         """Forget why another version wasn't taken: the newest one is."""
         self._roles.held = None
@@ -470,6 +479,7 @@ class PluginActor:
                 self._candidate_failed(deployment)
             if self._roles.current is not None and self._roles.current.is_over:
                 self._settle_down(self._roles.current)
+                self._begin_what_waited()
         elif deployment is self._roles.leaving:
             self._roles.leaving = None
         elif deployment is self._roles.current and self._roles.candidate is None:

@@ -25,6 +25,7 @@ from sigil_actors import (
 from sigil_actors.core.calls import ExecuteRequest, Health, HealthStatus
 from sigil_actors.core.restart import RestartPolicy, RestartType
 from sigil_actors.ports.host_functions import HostFunctions
+from sigil_actors.runtime.plugin_orders import ReloadResult
 from sigil_actors.runtime.version import Version
 from sigil_actors.testing import FakePlugin, ScriptCrash
 from sigil_actors.testing.faults import Fail, Hang
@@ -217,6 +218,25 @@ async def test_a_call_that_a_drained_channel_waits_for_is_let_in(autojump_clock:
         await world.runtime.reload(NAME)
         assert trio.current_time() - began == pytest.approx(3)
         assert answers == ["old"]
+
+
+async def test_a_start_while_a_skipped_version_is_still_cleared_away_starts_it(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def close_slowly(_self: Version) -> None:
+        await trio.sleep(1)
+
+    async with open_world(plugins=old()) as world:
+        await world.runtime.stop(NAME)
+        monkeypatch.setattr(Version, "close", close_slowly)
+        actor = world.runtime._plugins.get(NAME)
+        changed = attrs.evolve(actor.definition.manifest, version="2.0.0")
+        definition = attrs.evolve(actor.definition, manifest=changed)
+        result = await actor.reload(definition, only_if_changed=True)
+        assert result is ReloadResult.SKIPPED
+        await world.runtime.start(NAME)
+        assert world.runtime.get(NAME).version == "2.0.0"
+        assert await ask(world) == "old"
 
 
 async def test_reloads_follow_one_another_and_the_newest_counts(autojump_clock: MockClock) -> None:
