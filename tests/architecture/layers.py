@@ -62,7 +62,10 @@ LAYERS: Mapping[str, Layer] = {
     # A kit that knows nothing of plugins: of the core it takes the planning of restarts, no more.
     "actors": Layer(ours={"core.restart", "errors"}, foreign={"attrs", "outcome", "trio"}),
     "rpc": Layer(
-        ours={"actors.nursery", "errors"}, foreign={"attrs", "grpc", "hpack", "outcome", "trio"}
+        ours={"actors.nursery", "errors"},
+        foreign={"attrs", "grpc", "hpack", "outcome", "trio"},
+        # What makes and reads certificates, and takes its time to load: only AutoMTLS needs it.
+        borders={"rpc.auto_mtls": {"cryptography"}},
     ),
     "audit": Layer(
         ours={"actors.worker_thread", "ports", "core", "errors"}, foreign={"attrs", "trio"}
@@ -80,7 +83,7 @@ LAYERS: Mapping[str, Layer] = {
     ),
     "tiers.remote": Layer(
         ours={"actors.nursery", "ports", "core", "errors", "rpc", "_proto"},
-        foreign={"attrs", "cryptography", "google.protobuf", "grpc", "trio"},
+        foreign={"attrs", "google.protobuf", "grpc", "trio"},
     ),
     "tiers.process": Layer(
         ours={
@@ -124,7 +127,7 @@ LAYERS: Mapping[str, Layer] = {
     # A plugin must not load the host.
     "sdk": Layer(
         ours={"rpc", "_proto", "core", "errors"},
-        foreign={"attrs", "cryptography", "google.protobuf", "grpc", "trio"},
+        foreign={"attrs", "google.protobuf", "trio"},
     ),
     "_proto": Layer(foreign={"google.protobuf", "grpc"}),
 }
