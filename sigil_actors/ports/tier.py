@@ -18,6 +18,7 @@ from sigil_actors.core.channel_calls import (
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.manifest import Manifest
 from sigil_actors.core.provider_calls import ChatEvent, ChatRequest, ModelInfo, ProviderStatus
+from sigil_actors.ports.egress import EgressGate, NoEgress
 from sigil_actors.ports.host_functions import HostFunctions
 
 PluginLog = Callable[[str, str], None]
@@ -42,6 +43,8 @@ class Launch:
     host: HostFunctions
     """The way back for this instance: its identity is already bound to it."""
     log: PluginLog
+    egress: EgressGate = attrs.field(factory=NoEgress)
+    """What decides about each connection that it makes; without one, none is allowed."""
 
 
 class Tier(Protocol):

@@ -183,6 +183,10 @@ class Enforcer:
         """Remove one generation's registration; without one, all of that name."""
         await self._mailbox.ask(_Register(name, generation, None))
 
+    def is_registered(self, name: str, generation: int | None = None) -> bool:
+        """Tell whether a plugin is registered under that generation; without one, under any."""
+        return self._registry.find(name, generation) is not None
+
     async def record(self, entry: AuditEntry) -> AuditEntry:
         """Store an entry; returns it with its `seq` and `hash`.
 

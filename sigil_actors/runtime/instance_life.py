@@ -29,6 +29,7 @@ from sigil_actors.errors import (
     PluginUnavailableError,
     SigilError,
 )
+from sigil_actors.ports.egress import EgressGate
 from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.ports.tier import Launch, Tier
 from sigil_actors.runtime.admission import Gate
@@ -80,6 +81,8 @@ class LifeServices:
     """Waits until what a plugin depends on runs; see `PluginSet.wait_for`."""
     host_of: Callable[[str, int, CallTokens], HostFunctions]
     """Makes the way back for one instance: plugin, generation, its tokens."""
+    egress_of: Callable[[str, int], EgressGate]
+    """Makes the way out for one instance: plugin, generation."""
 
 
 class InstanceLife:
@@ -169,6 +172,7 @@ class InstanceLife:
                 manifest=self._manifest,
                 folder=files.folder,
                 host=self._services.host_of(name, generation, tokens),
+                egress=self._services.egress_of(name, generation),
                 log=self._log,
             )
             async with tier.open(launch) as session:

@@ -21,6 +21,7 @@ from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.policy import CheckRequest
 from sigil_actors.errors import PluginStartError, PluginUnavailableError
 from sigil_actors.ports.approval_store import ApprovalStore
+from sigil_actors.ports.egress import EgressGate
 from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.ports.kv_store import KvStore
 from sigil_actors.ports.tier import Tier
@@ -38,6 +39,7 @@ from sigil_actors.runtime.folder_follower import FolderFollower
 from sigil_actors.runtime.folder_watch import FolderWatch
 from sigil_actors.runtime.host_bounds import HostBounds
 from sigil_actors.runtime.host_calls import HostFunction, HostFunctionTable, InstanceHost
+from sigil_actors.runtime.instance_egress import InstanceEgress
 from sigil_actors.runtime.instance_life import LifeServices
 from sigil_actors.runtime.manager import Manager
 from sigil_actors.runtime.plugin_actor import PluginActor
@@ -126,6 +128,7 @@ class Runtime:
             new_version=self._new_version,
             wait_for=self._plugins.wait_for,
             host_of=self._host_of,
+            egress_of=self._egress_of,
         )
 
     # What an application uses
@@ -357,16 +360,27 @@ class Runtime:
         self._calls += 1
         return self._calls
 
-    def _host_of(self, plugin: str, generation: int, tokens: CallTokens) -> HostFunctions:
+    def _bounds_of(self, plugin: str) -> HostBounds:
         for gone in self._bounds.keys() - set(self._plugins.names()):
             del self._bounds[gone]
+        return self._bounds.setdefault(plugin, HostBounds(self._parts.settings))
+
+    def _egress_of(self, plugin: str, generation: int) -> EgressGate:
+        return InstanceEgress(
+            plugin,
+            generation,
+            enforcer=self._parts.enforcer,
+            bounds=self._bounds_of(plugin),
+        )
+
+    def _host_of(self, plugin: str, generation: int, tokens: CallTokens) -> HostFunctions:
         return InstanceHost(
             plugin,
             generation,
             enforcer=self._parts.enforcer,
             functions=self._functions,
             tokens=tokens,
-            bounds=self._bounds.setdefault(plugin, HostBounds(self._parts.settings)),
+            bounds=self._bounds_of(plugin),
             background=self._background,
             open_session=lambda caller, chain: Session(self, caller, chain),
         )
