@@ -238,7 +238,7 @@ async def test_the_plugin_asks_its_host_for_the_listener() -> None:
         {"media": [MediaAttachment(url="https://example.org")] * 65},
         {"media": [MediaAttachment(url="x" * 10_000)]},
     ],
-    ids=str,
+    ids=["content", "encoding", "channel", "attachments", "url"],
 )
 async def test_a_message_out_of_bounds_isnt_sent(wrong: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"channel_id": "c1", "content": "hello", **wrong}
@@ -380,6 +380,27 @@ async def test_a_drain_waits_for_what_is_being_sent(
             await world.runtime.drain(NAME)
             assert trio.current_time() - began == pytest.approx(7)
     assert "1 call may finish" in caplog.text
+
+
+async def test_a_stop_cuts_off_what_is_being_sent_after_its_grace(
+    autojump_clock: MockClock,
+) -> None:
+    async def send(*_rest: object) -> SendResult:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with channel_world(channel=FakeChannel(send=send)) as world:
+        async with trio.open_nursery() as nursery:
+
+            async def try_to_send() -> None:
+                with pytest.raises(PluginUnavailableError, match="stopped"):
+                    await world.session().send(NAME, channel_id="c1", content="hello")
+                assert trio.current_time() - began == pytest.approx(5)
+
+            began = trio.current_time()
+            nursery.start_soon(try_to_send)
+            await wait_all_tasks_blocked()
+            await world.runtime.stop(NAME)
 
 
 async def test_leaving_the_runtime_doesnt_wait_for_a_listener(autojump_clock: MockClock) -> None:
