@@ -4,6 +4,7 @@ from benchmarks.harness import Measure
 from benchmarks.measures import (
     actors,
     audited,
+    egress,
     imports,
     leak,
     policy,
@@ -15,6 +16,7 @@ from benchmarks.measures import (
 MEASURES: tuple[Measure, ...] = (
     *policy.MEASURES,
     *audited.MEASURES,
+    *egress.MEASURES,
     *wasm_call.MEASURES,
     *imports.MEASURES,
     *actors.MEASURES,
