@@ -1,10 +1,13 @@
 """A configuration becomes a running runtime: the one place that names concrete tiers."""
 
+import logging
+import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from os import PathLike
 from pathlib import Path
 
+from sigil_actors.core.audit_entry import AuditEntry
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.manifest import Manifest
 from sigil_actors.ports.audit_store import AuditStore
@@ -12,7 +15,7 @@ from sigil_actors.ports.tier import Tier
 from sigil_actors.ports.wall_clock import WallClock
 from sigil_actors.runtime.definition import NO_CONFIG, Definition, manifest_digest
 from sigil_actors.runtime.discovery import Found
-from sigil_actors.runtime.enforcer import open_enforcer
+from sigil_actors.runtime.enforcer import Enforcer, open_enforcer
 from sigil_actors.runtime.host_calls import HostFunction
 from sigil_actors.runtime.manager import Manager
 from sigil_actors.runtime.runtime import Parts, Runtime, run_runtime
@@ -21,6 +24,8 @@ from sigil_actors.storage.approvals_file import FileApprovalStore
 from sigil_actors.storage.memory_approvals import MemoryApprovalStore
 from sigil_actors.storage.sqlite_kv import open_sqlite_kv
 from sigil_actors.storage.state_folder import open_state_folder
+
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -56,6 +61,9 @@ async def open_runtime(
         AuditUnavailableError: the audit store can't be opened.
         StateFolderError: the state folder can't be used, or another runtime uses it.
         SettingsError: a setting or a host function can't be as it is.
+
+    A plugin of the process tier on a machine that can't make a sandbox is refused, and the rest
+    runs; see `RuntimeSettings.unsafe_no_sandbox`.
     """
     settings = settings or RuntimeSettings()
     async with AsyncExitStack() as stack:
@@ -71,11 +79,15 @@ async def open_runtime(
                 audit_timeout_s=settings.audit_timeout_s,
             )
         )
-        chosen = _default_tiers() if tiers is None else tiers
+        chosen = tiers
+        if chosen is None:
+            chosen = _default_tiers(settings, (state_dir, plugins_dir))
         for tier in chosen:
             # It may have what outlives its instances: a thread, a folder.
             if isinstance(tier, AbstractAsyncContextManager):
                 await stack.enter_async_context(tier)
+        if settings.unsafe_no_sandbox:
+            await _record_unsafe(enforcer)
         parts = Parts(
             enforcer=enforcer,
             manager=Manager(
@@ -100,11 +112,35 @@ async def open_runtime(
         yield runtime
 
 
-def _default_tiers() -> Sequence[Tier]:
-    # Loaded on use: importing the package must not load wasmtime.
+async def _record_unsafe(enforcer: Enforcer) -> None:
+    logger.warning("plugins of the process tier run without a sandbox: unsafe_no_sandbox is set")
+    await enforcer.record(
+        AuditEntry(
+            action="sandbox_disabled",
+            timestamp=enforcer.clock.now(),
+            actor="operator",
+            result="disabled",
+            reason="settings.unsafe_no_sandbox",
+        )
+    )
+
+
+def _default_tiers(
+    settings: RuntimeSettings, own_folders: Sequence[str | PathLike[str] | None]
+) -> Sequence[Tier]:
+    # Loaded on use: importing the package must load neither wasmtime nor gRPC.
+    from sigil_actors.tiers.process import PluginUids, ProcessTier
     from sigil_actors.tiers.wasm import WasmTier
 
-    return (WasmTier(),)
+    return (
+        WasmTier(),
+        ProcessTier(
+            uids=PluginUids(settings.plugin_uids.first, settings.plugin_uids.count),
+            unsafe_no_sandbox=settings.unsafe_no_sandbox,
+            auto_mtls=settings.auto_mtls,
+            host_folders=[os.path.realpath(folder) for folder in own_folders if folder is not None],
+        ),
+    )
 
 
 def _definition(

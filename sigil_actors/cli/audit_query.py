@@ -39,11 +39,12 @@ ACTIONS = frozenset(
         "operator",
         "plugin_approved",
         "audit_gap",
+        "sandbox_disabled",
     }
 )
 RESULTS = frozenset(
     {
-        *("allowed", "denied", "registered", "approved", "gap", "quarantined"),
+        *("allowed", "denied", "registered", "approved", "gap", "quarantined", "disabled"),
         *("ok", "error", "cancelled", "crashed", "limit", "stopped"),
         *(state.value for state in PluginState),
         *(verb.value for verb in Verb),

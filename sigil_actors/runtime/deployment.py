@@ -30,6 +30,7 @@ from sigil_actors.errors import (
     PluginHeldError,
     PluginRefusedError,
     PluginStartError,
+    SandboxUnavailableError,
     SigilError,
 )
 from sigil_actors.runtime.admission import Gate
@@ -365,7 +366,7 @@ class Deployment:
         self.is_resuming = False
         if ended.error is not None:
             self._failed(ended.error)
-        is_refused = isinstance(ended.error, PluginRefusedError)
+        is_refused = isinstance(ended.error, PluginRefusedError | SandboxUnavailableError)
         if isinstance(ended.error, PluginHeldError) or is_refused or self.is_on_trial:
             # Starting it again helps nobody: it is approved, or mended, and then reloaded.
             self.gave_up = is_refused

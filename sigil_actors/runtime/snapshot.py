@@ -47,11 +47,7 @@ async def open_snapshot(
         PluginStartError: the folder can't be read, or holds what can't be copied.
         LimitExceededError: it holds more than `bytes_max` or `files_max`.
     """
-    target = Path(
-        await run_in_worker(
-            lambda: tempfile.mkdtemp(prefix=f"{plugin}-", dir=into), abandon_on_cancel=False
-        )
-    )
+    target = await run_in_worker(lambda: _make_folder(plugin, into), abandon_on_cancel=False)
     try:
         copier = _Copier(plugin, bytes_max=bytes_max, files_max=files_max)
         try:
@@ -69,6 +65,13 @@ async def open_snapshot(
         # Shielded, so that a cancelled runtime leaves no copies behind; removing local files ends.
         with trio.move_on_after(30, shield=True):
             await run_in_worker(lambda: _remove(target), abandon_on_cancel=False)
+
+
+def _make_folder(plugin: str, into: Path) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=f"{plugin}-", dir=into))
+    # A plugin may run as somebody else than the host, and reads its own files all the same.
+    folder.chmod(0o755)
+    return folder
 
 
 class _Copier:

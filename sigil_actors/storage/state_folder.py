@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -13,6 +13,7 @@ import trio
 from sigil_actors.errors import StateFolderError, StateFolderHeldError
 
 _SNAPSHOTS = "snapshots"
+_PREFIX = "sigil-actors-"
 
 _REMOVE_S = 30.0
 """What removing snapshots may take; they are bounded, and removing local files ends."""
@@ -39,7 +40,12 @@ class StateFolder:
         """Return the folder for snapshots; it is made on first use, and removed at the end."""
         if self._snapshots is None:
             if self._folder is None:
-                self._snapshots = Path(tempfile.mkdtemp(prefix="sigil-actors-"))
+                self._snapshots = _reachable_folder()
+            elif os.geteuid() == 0:
+                # Plugins that run as somebody else can't pass through a state folder, which is
+                # private, nor through a home above it.
+                self._snapshots = _reachable_folder()
+                (self._folder / _SNAPSHOTS).symlink_to(self._snapshots)
             else:
                 self._snapshots = self._folder / _SNAPSHOTS
                 self._snapshots.mkdir(mode=0o755, exist_ok=True)
@@ -52,6 +58,30 @@ class StateFolder:
             # Shielded, so that a cancelled runtime leaves no copies of plugins behind.
             with trio.move_on_after(_REMOVE_S, shield=True):
                 await trio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+                if self._folder is not None:
+                    await trio.to_thread.run_sync(_remove_snapshots, self._folder)
+
+
+def _reachable_folder() -> Path:
+    """Make a folder that others may pass through, by names that they are told, but not list."""
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    folder.chmod(0o711)
+    return folder
+
+
+def _remove_snapshots(state: Path) -> None:
+    """Remove what an earlier runtime left in a state folder, and where that leads."""
+    snapshots = state / _SNAPSHOTS
+    if not snapshots.is_symlink():
+        shutil.rmtree(snapshots, ignore_errors=True)
+        return
+    target = snapshots.readlink()
+    with suppress(OSError):
+        # Only what such a link of ours leads to; temporary folders are everybody's.
+        is_ours = target.lstat().st_uid == os.geteuid() and target.name.startswith(_PREFIX)
+        if is_ours and target.parent == Path(tempfile.gettempdir()):
+            shutil.rmtree(target)
+    snapshots.unlink()
 
 
 @asynccontextmanager
@@ -85,7 +115,7 @@ def _hold(folder: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Left behind by a runtime that was killed: nobody else can hold the lock now.
-        shutil.rmtree(folder / _SNAPSHOTS, ignore_errors=True)
+        _remove_snapshots(folder)
         os.ftruncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
     except BlockingIOError:

@@ -1,5 +1,7 @@
 """The folder that a runtime keeps its state in: one at a time, and nothing left over."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,31 @@ async def test_snapshots_of_a_killed_runtime_are_removed(tmp_path: Path) -> None
         assert not left_over.exists()
         (state.snapshots() / "new").mkdir()
     assert not (tmp_path / "snapshots").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs plugins as somebody else")
+async def test_as_root_snapshots_are_where_other_users_can_read_them(tmp_path: Path) -> None:
+    async with open_state_folder(tmp_path) as state:
+        snapshots = state.snapshots()
+        assert snapshots.stat().st_mode & 0o777 == 0o711
+        assert snapshots.parent == Path(tempfile.gettempdir())
+        assert (tmp_path / "snapshots").resolve() == snapshots
+    assert not snapshots.exists()
+    assert not (tmp_path / "snapshots").is_symlink()
+
+
+async def test_where_a_killed_runtimes_snapshots_were_is_removed_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    left = Path(tempfile.mkdtemp(prefix="sigil-actors-"))
+    (left / "old-plugin").mkdir()
+    other = tmp_path / "sigil-actors-precious"
+    other.mkdir()
+    for target, is_removed in ((left, True), (other, False)):
+        (tmp_path / "snapshots").symlink_to(target)
+        async with open_state_folder(tmp_path):
+            assert not (tmp_path / "snapshots").is_symlink()
+        assert target.exists() is not is_removed
 
 
 async def test_without_a_folder_there_is_a_temporary_one_that_goes() -> None:
