@@ -39,7 +39,10 @@ def hclog_line(record: logging.LogRecord) -> str:
         "@level": next((word for level, word in _LEVELS if record.levelno >= level), "debug"),
         "@message": text[: LINE_CHARACTERS // 2],
         "@module": record.name,
-        "@timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+        # Go parses it with exactly six digits after the second.
+        "@timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(
+            timespec="microseconds"
+        ),
     }
     more = {name: value for name, value in vars(record).items() if name not in _OWN}
     line = json.dumps({**more, **fields}, default=str)

@@ -21,6 +21,7 @@ class Lifecycle:
 
     def __init__(self, configure: Configure | None = None) -> None:
         self._configure = configure
+        self._was_finished = False
 
     async def configure(self, config: Mapping[str, Any]) -> None:
         """Take the configuration, once, first.
@@ -39,6 +40,12 @@ class Lifecycle:
 
     async def finish(self, timeout_s: int) -> None:
         """Bring things to an end; the process ends afterwards, at the latest after that time."""
+
+    async def finish_once(self, timeout_s: int) -> None:
+        """Finish, unless that has been begun: the host asks for it, or the program is ended."""
+        if not self._was_finished:
+            self._was_finished = True
+            await self.finish(timeout_s)
 
     # The names of the methods are the contract's.
     async def Init(  # noqa: N802
@@ -69,5 +76,5 @@ class Lifecycle:
         context: object,  # noqa: ARG002
     ) -> lifecycle_pb2.ShutdownResponse:
         """Finish."""
-        await self.finish(request.timeout_seconds)
+        await self.finish_once(request.timeout_seconds)
         return lifecycle_pb2.ShutdownResponse(clean=True)

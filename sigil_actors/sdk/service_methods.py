@@ -12,14 +12,14 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class MethodHandler:
     """One method, in the shape that generated code hands to a server."""
 
     request_streaming: bool
     response_streaming: bool
-    request_deserializer: Callable[[bytes], Any]
-    response_serializer: Callable[[Any], bytes]
+    request_deserializer: Callable[[bytes], Any] | None
+    response_serializer: Callable[[Any], bytes] | None
     unary_unary: Callable[..., Any] | None = None
     unary_stream: Callable[..., Any] | None = None
     stream_unary: Callable[..., Any] | None = None

@@ -126,7 +126,7 @@ LAYERS: Mapping[str, Layer] = {
     "control": Layer(ours={"assembly", "runtime", "core", "errors"}, foreign={"attrs", "trio"}),
     # A plugin must not load the host.
     "sdk": Layer(
-        ours={"rpc", "_proto", "core", "errors"},
+        ours={"actors.nursery", "rpc", "_proto", "core", "errors"},
         foreign={"attrs", "google.protobuf", "trio"},
     ),
     "_proto": Layer(foreign={"google.protobuf", "grpc"}),

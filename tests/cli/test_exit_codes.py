@@ -34,7 +34,9 @@ def every_error() -> set[str]:
     return {
         error.__name__
         for error in subclasses(SigilError)
-        if error.__module__.partition(".")[0] == "sigil_actors"
+        # What a plugin in Python raises stays in that plugin's own process.
+        if error.__module__.startswith("sigil_actors.")
+        and not error.__module__.startswith("sigil_actors.sdk.")
     }
 
 
