@@ -59,9 +59,9 @@ def plain_h2(events: Iterable[h2.events.Event]) -> list[Plain]:
     for event in events:
         match event:
             case h2.events.RequestReceived() | h2.events.ResponseReceived():
-                plain.append(("headers", event.stream_id, _fields(event.headers)))
+                plain.append(("headers", event.stream_id, tuple(field_pairs(event.headers))))
             case h2.events.TrailersReceived():
-                plain.append(("trailers", event.stream_id, _fields(event.headers)))
+                plain.append(("trailers", event.stream_id, tuple(field_pairs(event.headers))))
             case h2.events.DataReceived():
                 size = event.flow_controlled_length
                 plain.append(("data", event.stream_id, bytes(event.data or b""), size))
@@ -73,7 +73,8 @@ def plain_h2(events: Iterable[h2.events.Event]) -> list[Plain]:
                 plain.append(("pong", bytes(event.ping_data or b"")))
             case h2.events.ConnectionTerminated():
                 debug = bytes(event.additional_data or b"")
-                plain.append(("goaway", int(event.error_code or 0), event.last_stream_id, debug))
+                last_id = (event.last_stream_id or 0) & frames.STREAM_ID_MAX
+                plain.append(("goaway", int(event.error_code or 0), last_id, debug))
             case h2.events.RemoteSettingsChanged():
                 plain.append(("settings",))
             case _:
@@ -81,13 +82,14 @@ def plain_h2(events: Iterable[h2.events.Event]) -> list[Plain]:
     return plain
 
 
-def _fields(headers: Iterable[object] | None) -> tuple[tuple[bytes, bytes], ...]:
+def field_pairs(headers: Iterable[object] | None) -> list[tuple[bytes, bytes]]:
+    """Return h2's fields as plain pairs."""
     fields = []
     for field in headers or ():
         assert isinstance(field, tuple)
         name, value = field
         fields.append((bytes(name), bytes(value)))
-    return tuple(fields)
+    return fields
 
 
 def plain_ours(events: Iterable[Event[StreamT]]) -> list[Plain]:

@@ -4,6 +4,7 @@ Frames in any legal order, padded, split into CONTINUATIONs, between unknown one
 encoder, with its table as long as the receiver allows it. What the fuzzers start from.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 
@@ -25,7 +26,7 @@ REQUEST: Pairs = [
 ]
 RESPONSE: Pairs = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 TRAILERS: Pairs = [(b"grpc-status", b"0")]
-CLIENT_STREAMS_MAX = 5
+CLIENT_STREAMS_MAX = 12
 
 _REPEATED: Pairs = [(b"x-a", b"1"), (b"x-a", b"2"), (b"x-c", b"3"), (b"x-d", b"4")]
 _NAMES = (b"x-a", b"x-b-bin", b"grpc-timeout", b"x-c")
@@ -53,7 +54,20 @@ def script(random: Random, *, to_server: bool) -> Script:
     """Return a random one."""
     peer = _Peer(random, to_server=to_server)
     peer.play()
-    return Script(to_server=to_server, data=b"".join(peer.sent), requests=peer.requests)
+    sent = peer.sent
+    if random.random() < 0.2:
+        start = 1 if to_server else 0  # the preface is no frame
+        sent = sent[:start] + [_with_reserved_bit(random, part) for part in sent[start:]]
+    return Script(to_server=to_server, data=b"".join(sent), requests=peer.requests)
+
+
+def _with_reserved_bit(random: Random, frames_sent: bytes) -> bytes:
+    """Set the bit of the first frame that everyone has to ignore, now and then."""
+    if random.random() < 0.5:
+        return frames_sent
+    changed = bytearray(frames_sent)
+    changed[frames.HEAD_BYTES - 4] |= 0x80
+    return bytes(changed)
 
 
 def settings_frame(random: Random) -> bytes:
@@ -77,9 +91,11 @@ class _Peer:
         self.open: list[int] = []
         self.half: list[int] = []  # requests that are whole and not answered
         self.acknowledged = False
+        self.plays_with_headers = False
         self.is_over = False
 
     def play(self) -> None:
+        moves: tuple[tuple[int, Callable[[], None]], ...]
         self.sent.append(settings_frame(self.random))
         moves = (
             (25, self.begin),
@@ -92,10 +108,17 @@ class _Peer:
             (7, self.widen),
             (3, self.prioritize),
             (4, self.say_unknown),
-            (3, self.go_away),
+            (6, self.go_away),
         )
+        if self.random.random() < 0.3:
+            self.plays_with_headers = True
+            moves = (
+                (40, self.begin),
+                (40, self.end_with_trailers),
+                (2, self.acknowledge),
+            )
         weights = [weight for weight, _ in moves]
-        for _ in range(self.random.randint(1, 14)):
+        for _ in range(self.random.randint(1, 40 if self.plays_with_headers else 14)):
             (_, move) = self.random.choices(moves, weights)[0]
             move()
             if self.is_over:
@@ -187,8 +210,10 @@ class _Peer:
         self.is_over = True
 
     def fields(self, base: Pairs) -> Pairs:
-        if self.random.random() < 0.3:  # the same bytes may mean another field with another table
-            return [*base, self.random.choice(_REPEATED)]
+        if self.plays_with_headers:
+            # The same few bytes mean another field whenever the table is another one.
+            few = base if base is not TRAILERS else []
+            return [*few, self.random.choice(_REPEATED)]
         fields = list(base)
         for _ in range(self.random.choice((0, 0, 1, 3))):
             visible = bytes(self.random.choices(range(33, 127), k=20))
@@ -200,6 +225,8 @@ class _Peer:
     def put_headers(self, stream_id: int, fields: Pairs, *, end: bool) -> None:
         """Send a block: perhaps with padding, with a priority, and in several frames."""
         random = self.random
+        if self.plays_with_headers and not self.acknowledged and random.random() < 0.5:
+            self.encoder.header_table_size = random.choice((0, 4096))
         block = self.encoder.encode(fields, huffman=random.random() < 0.5)
         parts = [block]
         if random.random() < 0.3 and len(block) > 3:
