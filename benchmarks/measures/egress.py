@@ -177,8 +177,8 @@ def _first_bytes(budget: Budget) -> Sequence[Row]:
     rows = []
     with scratch_folder() as (folder, file_system):
         stores: dict[str, AuditStore] = {
-            "egress_first_byte": SqliteAuditStore(folder / "audit"),
-            "egress_first_byte_unstored": MemoryAuditStore(),
+            "egress_first_byte/durable": SqliteAuditStore(folder / "audit"),
+            "egress_first_byte/in_memory": MemoryAuditStore(),
         }
         for name, store in stores.items():
             ours, reference = trio.run(_compare, budget, store, take)

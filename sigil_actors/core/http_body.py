@@ -38,7 +38,7 @@ class BodyReader:
     def receive(self, data: bytes) -> bytes:
         """Take the next bytes; return those of the body, in its coding.
 
-        What comes behind the body is dropped.
+        A line of the coding is held until it is whole. What comes behind the body is dropped.
 
         Raises:
             ProxyRequestError: they don't follow the coding.
@@ -49,11 +49,13 @@ class BodyReader:
             self.is_done = self._left == 0
             return body
         at = 0
+        passed = bytearray()
         while at < len(data) and not self.is_done:
-            at = self._take_content(data, at) if self._left else self._take_line(data, at)
-        return data[:at]
+            take = self._take_content if self._left else self._take_line
+            at = take(data, at, passed)
+        return bytes(passed)
 
-    def _take_content(self, data: bytes, at: int) -> int:
+    def _take_content(self, data: bytes, at: int, passed: bytearray) -> int:
         """Take what there is of a chunk; its last two bytes are the line break."""
         count = min(self._left, len(data) - at)
         for offset, expected in zip((2, 1), _END, strict=True):
@@ -61,9 +63,10 @@ class BodyReader:
             if 0 <= place < count and data[at + place] != expected:
                 raise _malformed("a chunk is longer than it says")
         self._left -= count
+        passed += data[at : at + count]
         return at + count
 
-    def _take_line(self, data: bytes, at: int) -> int:
+    def _take_line(self, data: bytes, at: int, passed: bytearray) -> int:
         newline = data.find(b"\n", at)
         end = len(data) if newline < 0 else newline + 1
         self._line += data[at : min(end, at + _SIZE_LINE_BYTES_MAX + 1)]
@@ -71,6 +74,7 @@ class BodyReader:
             raise _malformed("a chunk's size is too long")
         if newline >= 0:
             self._read_line(bytes(self._line))
+            passed += self._line
             self._line.clear()
         return end
 
