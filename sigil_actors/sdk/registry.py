@@ -1,4 +1,4 @@
-"""Takes servicers for a plugin's server: of this project's own services, and of any other protocol's."""
+"""Takes the servicers of a plugin for its server: of this project, and of any other protocol."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
