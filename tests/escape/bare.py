@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from tests.escape.world import World
 
@@ -43,7 +45,7 @@ def run_bare(name: str, world: World) -> dict[str, str]:
     try:
         return judged(done.returncode, done.stdout, done.stderr, world)
     finally:
-        end_heartbeat(world)
+        clean_up(world)
 
 
 def judged(status: int, output: bytes, errors: bytes, world: World) -> dict[str, str]:
@@ -71,9 +73,18 @@ def beats(world: World) -> bool:
     return len(seen - {""}) > MOVED
 
 
-def end_heartbeat(world: World) -> None:
-    """End the process that an attack left, where it left one."""
-    marker = world.writable / "heartbeat"
-    with suppress(OSError, ValueError):
-        os.kill(int(marker.read_text().partition(" ")[0]), signal.SIGKILL)
-        marker.unlink()
+def clean_up(world: World) -> None:
+    """Empty the folder that an attack may write, and end what it left running on the host.
+
+    By what its command line says, never by a number that an attack wrote: inside a sandbox the
+    numbers are others, and a file may be half-written.
+    """
+    shutil.rmtree(world.writable / "hoard", ignore_errors=True)
+    (world.writable / "heartbeat").unlink(missing_ok=True)
+    program = str(world.plugin / "run_attack.py").encode()
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        with suppress(OSError):
+            if program in (process / "cmdline").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)

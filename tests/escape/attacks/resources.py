@@ -136,7 +136,7 @@ def raise_its_own_bounds(_facts: Facts) -> str:
 
 @attack("resources")
 def write_more_than_the_folder_may_hold(facts: Facts) -> str:
-    """Many files, each below every bound on one file."""
+    """Many files, each below every bound on one file, and they stay."""
     piece = b"x" * MIB
     folder = Path(facts.write_folder, "hoard")
     folder.mkdir(exist_ok=True)
@@ -144,7 +144,8 @@ def write_more_than_the_folder_may_hold(facts: Facts) -> str:
     while written < 2 * facts.write_bytes:
         (folder / str(written)).write_bytes(piece)
         written += MIB
-        time.sleep(0.002)
+    if facts.proxy:  # whoever looks at it now and then has the time to
+        time.sleep(20)
     return f"{written // MIB} MiB"
 
 

@@ -37,7 +37,8 @@ def read_the_plan_from_a_command_line(facts: Facts) -> str:
             command = Path(f"/proc/{pid}/cmdline").read_bytes().decode("latin-1")
         except OSError:
             continue
-        if facts.extra["launcher_word"] in command and pid != str(os.getpid()):
+        # What comes after is the plugin's own command, and what this attack was told.
+        if facts.extra["launcher_word"] in command.partition("run_attack.py")[0]:
             return command.replace("\0", " ")
     raise HeldError("no command line tells")
 
