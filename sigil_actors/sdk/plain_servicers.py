@@ -42,7 +42,7 @@ def in_threads(
         context = PlainContext(call)
         given = PlainRequests(context, call) if request_streaming else request
         try:
-            answer = await trio.to_thread.run_sync(
+            (answer,) = await trio.to_thread.run_sync(
                 partial(work, method, given, context), abandon_on_cancel=True, limiter=limiter
             )
             return await _settle(answer, call)
@@ -62,21 +62,24 @@ def in_threads(
     return run
 
 
-def _answer(method: Callable[..., Any], request: Any, context: PlainContext) -> Any:
-    return method(request, context)
+# Each returns its answer in a tuple: trio takes a bare coroutine from a thread for a mistake.
 
 
-def _answer_all(method: Callable[..., Any], request: Any, context: PlainContext) -> Any:
+def _answer(method: Callable[..., Any], request: Any, context: PlainContext) -> tuple[Any]:
+    return (method(request, context),)
+
+
+def _answer_all(method: Callable[..., Any], request: Any, context: PlainContext) -> tuple[Any]:
     answers = method(request, context)
     if hasattr(answers, "__aiter__") or inspect.isawaitable(answers):
-        return answers
+        return (answers,)
     try:
         for message in answers or ():
             context.write(message)
     finally:
         if hasattr(answers, "close"):
             answers.close()
-    return None
+    return (None,)
 
 
 async def _settle(answer: Any, call: ServerCall) -> Any:
