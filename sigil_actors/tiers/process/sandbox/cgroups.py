@@ -92,6 +92,11 @@ class CgroupMaker:
         """Return what its groups count and bound."""
         return self._facts.controllers
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Return the folders in which its groups lie."""
+        return tuple(dict.fromkeys(self._folders.values()))
+
     @asynccontextmanager
     async def open_group(self, limits: SandboxLimits) -> AsyncGenerator[Cgroup, None]:
         """Give a bounded group; when the block is left, all that is in it is killed, and it too.

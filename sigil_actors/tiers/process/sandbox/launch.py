@@ -40,6 +40,9 @@ from sigil_actors.tiers.process.sandbox.sandboxed_program import SandboxedProgra
 from sigil_actors.tiers.process.sandbox.write_bound import WRITE_BYTES_MAX, WriteBound
 from sigil_actors.tiers.process.spawner import Identity, Spawner
 
+FIRST_S = 5.0
+"""Seconds in which bubblewrap makes its namespaces, on the slowest of machines."""
+
 WHY_BYTES_MAX = 4096
 """Of what bubblewrap says when it gives up: a line or two."""
 
@@ -130,11 +133,11 @@ async def open_sandboxed_program(
         first = await _first_process(plan.plugin, child, status)
         stack.callback(first.close)
         stack.enter_context(host.guard.watching(first.pid))
-        stack.push_async_callback(_end, first)
+        stack.push_async_callback(_end, first, child)
         # At the same time: to move a process, the kernel waits some milliseconds for itself.
         async with open_bare_nursery() as nursery:
             nursery.start_soon(gates.wait_complete)
-            await _bind(plan.plugin, first, group, limits, identity)
+            await _bind(plan.plugin, child, first, group, limits, identity)
         if first.is_over():
             raise await _failure(plan.plugin, child)
         check_mounted(plan.plugin, first.pid, options.unpinned, folders)
@@ -283,15 +286,20 @@ def _memory_file(name: str, content: bytes) -> int:
 
 
 async def _first_process(plugin: str, child: ChildProcess, status: BwrapStatus) -> HeldProcess:
-    pid = await status.first_process()
-    first = None if pid is None else hold_first_process(pid, child.pid)
-    if first is None:
-        raise await _failure(plugin, child)
-    return first
+    # Shielded, since who doesn't know it can't end it before its parent, and it would then wait as
+    # a zombie for the machine's first process, which in a container may never look. Bounded, though
+    # it is told within milliseconds.
+    with trio.move_on_after(FIRST_S, shield=True):
+        pid = await status.first_process()
+        if pid is not None and (first := hold_first_process(pid, child.pid)) is not None:
+            return first
+    await trio.lowlevel.checkpoint_if_cancelled()
+    raise await _failure(plugin, child)
 
 
 async def _bind(
     plugin: str,
+    child: ChildProcess,
     first: HeldProcess,
     group: Cgroup | None,
     limits: ProcessLimits,
@@ -303,6 +311,8 @@ async def _bind(
         if identity is None:
             limits.bound_processes(first.pid)
     except OSError as error:
+        if first.is_over():
+            raise await _failure(plugin, child) from error
         raise SandboxUnavailableError(
             f"the plugin {plugin!r} couldn't be bounded: {error}",
             remedy="Look who changed /sys/fs/cgroup since the host was started",
@@ -322,13 +332,15 @@ async def _listen(
     return trio.SocketListener(trio.socket.from_stdlib_socket(made))
 
 
-async def _end(first: HeldProcess) -> None:
-    """End all that is in the sandbox, and wait until it is."""
+async def _end(first: HeldProcess, child: ChildProcess) -> None:
+    """End all that is in the sandbox, then bubblewrap, and wait until they are gone."""
     first.send_signal(signal.SIGKILL)
     # Shielded, since the processes would be left behind; bounded, since one may be stuck in the
-    # kernel, which the kernel sees to when it comes out.
+    # kernel, which sees to it when it comes out. In this order, so that nobody is left a zombie.
     with trio.move_on_after(REAP_S, shield=True):
         await first.wait_over()
+        await child.wait()
+        first.reap()
 
 
 async def _failure(plugin: str, child: ChildProcess) -> PluginStartError:

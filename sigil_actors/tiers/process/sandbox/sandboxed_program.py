@@ -94,20 +94,25 @@ class SandboxedProgram:
         """Wait until it has ended, and all that it started with it."""
         async with self._waiting:
             if self._end is None:
-                await self._wait_over()
+                wrapper = await self._wait_over()
                 code = await self._status.exit_code()
+                if code is None:
+                    # The program couldn't be executed, or bubblewrap was ended itself.
+                    code = wrapper.exit_status
                 memory_kills = 0 if self._group is None else self._group.memory_kills()
                 self._end = _program_end(code, memory_kills, self._passed_bound)
             return self._end
 
-    async def _wait_over(self) -> None:
+    async def _wait_over(self) -> ProgramEnd:
+        """Return how bubblewrap ended, once nothing of the sandbox is there any more."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_bound)
             # bubblewrap ends with the plugin, and with that the sandbox.
-            await self._child.wait()
-            self._first.send_signal(signal.SIGKILL)
+            wrapper = await self._child.wait()
+            self._first.send_signal(signal.SIGKILL)  # where bubblewrap was ended itself
             await self._first.wait_over()
             nursery.cancel_scope.cancel()
+        return wrapper
 
     async def _watch_bound(self) -> None:
         self._passed_bound = await self._bound.wait_passed()
@@ -119,11 +124,14 @@ class SandboxedProgram:
             self._plugin.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill the sandbox with all that is in it."""
+        """Kill the sandbox with all that is in it.
+
+        bubblewrap itself ends with it; killed too, it would leave a zombie to the machine's first
+        process.
+        """
         self._first.send_signal(signal.SIGKILL)
         if self._group is not None:
             self._group.kill()
-        self._child.kill_group()
 
     def usage(self) -> Usage | None:
         """Return what it uses, or None where the machine can't tell."""
