@@ -70,7 +70,7 @@ class Connection(SendingHalf[StreamT]):
         """Take bytes that came; return what they mean. `now` is any clock's, in seconds."""
         if self.closed:
             return []
-        self._flood.now = now
+        self._flood.tick(now)
         events: list[Event[StreamT]] = []
         try:
             for kind, flags, stream_id, payload in self._frames.read(data):

@@ -11,11 +11,10 @@ class FloodGuard:
     __slots__ = (
         "_control",
         "_control_burst",
-        "_control_rate",
         "_limits",
+        "_now",
         "_resets",
         "_then",
-        "now",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -23,9 +22,15 @@ class FloodGuard:
         self._control_burst: float = limits.control_burst
         self._control: float = limits.control_burst
         self._resets: float = limits.reset_burst
+        self._now: float = 0.0
         self._then: float | None = None
-        self.now: float = 0.0
-        """The time of the bytes that are being read, set by the connection."""
+        """Up to when the buckets were refilled."""
+
+    def tick(self, now: float) -> None:
+        """Note the time of the bytes that are read next."""
+        self._now = now
+        if self._then is None:
+            self._then = now
 
     def charge(self) -> None:
         """Count a frame that carries nothing.
@@ -68,11 +73,10 @@ class FloodGuard:
             self._resets += 1
 
     def _refill(self) -> None:
-        if self._then is not None:
-            passed = self.now - self._then
-            limits = self._limits
-            control = self._control + passed * limits.control_rate
-            resets = self._resets + passed * limits.reset_rate
-            self._control = min(limits.control_burst, control)
-            self._resets = min(limits.reset_burst, resets)
-        self._then = self.now
+        passed = 0.0 if self._then is None else self._now - self._then
+        self._then = self._now
+        limits = self._limits
+        control = self._control + passed * limits.control_rate
+        resets = self._resets + passed * limits.reset_rate
+        self._control = min(limits.control_burst, control)
+        self._resets = min(limits.reset_burst, resets)
