@@ -1,6 +1,9 @@
 """What the tests of this folder share."""
 
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -13,6 +16,22 @@ from tests.go_programs import go_program
 from tests.tiers.process.world import UIDS
 
 __all__ = ["go_program"]
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_folder(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Keep what tiers leave apart from what others do on this machine at the same time.
+
+    Not below pytest's own folder, which is private and whose name is too long for sockets.
+    """
+    tmp_path_factory.getbasetemp()  # settled before the temporary folder is another one
+    folder = Path(tempfile.mkdtemp(prefix="sigil-t-"))
+    folder.chmod(0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

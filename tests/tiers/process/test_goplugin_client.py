@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 import trio
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue, UInt32Value
 
+from sigil_actors.core.execution import PluginType, ProcessExecution
+from sigil_actors.core.manifest import Manifest
 from sigil_actors.errors import (
     HandshakeError,
     PluginCrashedError,
@@ -28,6 +31,7 @@ from sigil_actors.goplugin import (
     plugin_map,
 )
 from sigil_actors.rpc.status import RpcError, StatusCode
+from sigil_actors.sandbox import generate_args
 from sigil_actors.tiers.process import running_plugin
 from sigil_actors.tiers.process.spawner import Spawner
 from tests.tiers.process.machine import children, descriptors, eventually, is_alive
@@ -213,7 +217,11 @@ trio.run(main)
 
 async def test_a_host_that_is_killed_takes_its_plugin_along(config: ClientConfig) -> None:
     argv = (sys.executable, "-c", HOST, config.command[0])
-    env = {"PYTHONPATH": str(Path(__file__).parents[3]), "PATH": os.environ["PATH"]}
+    env = {
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+        "PATH": os.environ["PATH"],
+        "TMPDIR": tempfile.gettempdir(),
+    }
     async with Spawner() as spawner, await spawner.spawn(argv, env=env) as host:
         plugin = int(await host.stdout.receive_some(100))
         assert is_alive(plugin)
@@ -256,4 +264,21 @@ async def test_a_plugin_that_isnt_where_it_says_is_refused(
     with pytest.raises(PluginStartError, match=why):
         async with GoPluginClient(ClientConfig(command=(str(program),), handshake=HANDSHAKE)):
             pass
+    assert (descriptors(), children()) == before
+
+
+async def test_a_client_runs_a_plugin_in_the_generated_sandbox(
+    go_program: Go, require: Callable[[str], None]
+) -> None:
+    require("bwrap")
+    binary = go_program("counter")
+    manifest = Manifest(
+        name="counter", version="1.0.0", type=PluginType.TOOL, execution=ProcessExecution()
+    )
+    line = generate_args(manifest, binary)
+    assert line is not None
+    config = attrs.evolve(client_config(binary, sandbox=line), handshake=HANDSHAKE, versions=(2,))
+    before = descriptors(), children()
+    async with GoPluginClient(config) as client:
+        assert await add(client, 5) == 5
     assert (descriptors(), children()) == before

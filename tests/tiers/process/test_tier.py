@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import trio
 
 from sigil_actors.core.calls import ExecuteRequest
-from sigil_actors.core.execution import WasmExecution
+from sigil_actors.core.execution import NetworkPolicy, SandboxPolicy, WasmExecution
 from sigil_actors.core.host_facts import HostFacts
 from sigil_actors.errors import (
     HandshakeError,
@@ -232,7 +233,12 @@ BEHAVIOUR
 """
 
 
-@pytest.mark.skipif(not Path("/usr/bin/python3").exists(), reason="the fake plugin is in Python")
+NEEDS_PYTHON = pytest.mark.skipif(
+    not Path("/usr/bin/python3").exists(), reason="the fake plugin is in Python"
+)
+
+
+@NEEDS_PYTHON
 @pytest.mark.parametrize(
     ("behaviour", "why"),
     [
@@ -346,7 +352,11 @@ async def test_a_host_that_is_killed_takes_all_of_its_plugin_along(
 ) -> None:
     program = str(go_program("plugin"))
     argv = (sys.executable, "-c", HOST, program, str(is_sandboxed))
-    env = {"PYTHONPATH": str(Path(__file__).parents[3]), "PATH": os.environ["PATH"]}
+    env = {
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+        "PATH": os.environ["PATH"],
+        "TMPDIR": tempfile.gettempdir(),
+    }
     async with Spawner() as spawner, await spawner.spawn(argv, env=env) as host:
         assert await host.stdout.receive_some(100) == b"open\n"
         below = descendants(host.pid)
@@ -363,3 +373,45 @@ def descendants(pid: int) -> set[int]:
         for child in map(int, (task / "children").read_text().split()):
             found |= {child} | descendants(child)
     return found
+
+
+PROXIED = """#!/usr/bin/python3 -IS
+import os, socket, sys
+port = int(os.environ["HTTPS_PROXY"].rpartition(":")[2])
+connection = socket.create_connection(("127.0.0.1", port))
+connection.sendall(b"CONNECT example.org:443 HTTP/1.1\\r\\nHost: example.org:443\\r\\n\\r\\n")
+sys.exit(connection.makefile().readline())
+"""
+
+
+@NEEDS_PYTHON
+async def test_a_plugin_with_a_network_finds_its_proxy_which_asks_the_host(sandbox: None) -> None:
+    """Nobody decides for this launch, so that the answer is no."""
+    del sandbox
+    policy = SandboxPolicy(network=NetworkPolicy(allow=("example.com:443",)))
+    async with nothing_left(), open_world(is_sandboxed=True) as world:
+        world.write(PROXIED)
+        with pytest.raises(HandshakeError, match=r"HTTP/1\.1 403"):
+            async with world.tier.open(world.launch(sandbox=policy)):
+                pass
+
+
+BY_TCP = """#!/usr/bin/python3 -IS
+import socket
+listener = socket.create_server(("127.0.0.1", 12345))
+print("1|1|tcp|127.0.0.1:12345|grpc", flush=True)
+raise SystemExit(f"was sent {listener.accept()[0].recv(16)}")
+"""
+
+
+@NEEDS_PYTHON
+async def test_a_port_inside_the_sandbox_is_reached_and_one_of_the_machine_is_not_trusted(
+    monkeypatch: pytest.MonkeyPatch, *, is_sandboxed: bool
+) -> None:
+    monkeypatch.setattr(running_plugin, "LEAVE_S", 0.5)
+    why = "was sent b'PRI \\* HTTP/2.0" if is_sandboxed else "every process of this machine"
+    async with nothing_left(), open_world(is_sandboxed=is_sandboxed) as world:
+        world.write(BY_TCP)
+        with pytest.raises(PluginStartError, match=why):
+            async with world.tier.open(world.launch()):
+                pass
