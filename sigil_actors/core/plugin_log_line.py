@@ -74,8 +74,7 @@ class LogLines:
         return _read_json(line) or _read_marked(line) or self._read_bare(line)
 
     def _read_bare(self, line: str) -> LogLine:
-        # Both are asked each time, since both count.
-        is_grave = any([self._belongs_to_crash(line), self._belongs_to_traceback(line)])
+        is_grave = self._belongs_to_crash(line) or self._belongs_to_traceback(line)
         return LogLine(level=LogLevel.ERROR if is_grave else LogLevel.DEBUG, message=line)
 
     def _belongs_to_crash(self, line: str) -> bool:

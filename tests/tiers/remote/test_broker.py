@@ -1,8 +1,9 @@
 """Announcements go both ways, within bounds, and a broker that closes tells whoever waits."""
 
+import math
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from sigil_actors.errors import PluginCallError
 from sigil_actors.rpc.channel import Channel
 from sigil_actors.rpc.server import Server
 from sigil_actors.tiers.remote import broker as broker_module
-from sigil_actors.tiers.remote.broker import ANNOUNCED_MAX, Broker, Listening, open_broker
+from sigil_actors.tiers.remote.broker import ANNOUNCED_MAX, Broker, Listen, Listening, open_broker
 from tests.tiers.remote.in_process import Scripted, open_peer
 
 INFO = broker_pb2.ConnInfo
@@ -52,16 +53,17 @@ async def open_sides() -> AsyncGenerator[tuple[Broker, PluginSide]]:
         yield broker, plugin
 
 
-def _open(channel: Channel) -> Any:
+@asynccontextmanager
+async def _listen() -> AsyncGenerator[Listening]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        yield Listening(socket=listener, network="tcp", address=address)
+
+
+def _open(channel: Channel, listen: Listen = _listen) -> AbstractAsyncContextManager[Broker]:
     async def dial(network: str, address: str) -> socket.socket:
         await trio.lowlevel.checkpoint()
         raise ConnectionRefusedError(f"{network} {address}")
-
-    @asynccontextmanager
-    async def listen() -> AsyncGenerator[Listening]:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            address = f"127.0.0.1:{listener.getsockname()[1]}"
-            yield Listening(socket=listener, network="tcp", address=address)
 
     return open_broker("peer", channel, dial=dial, listen=listen, log=lambda *_: None)
 
@@ -184,4 +186,26 @@ async def test_announcements_of_many_servers_at_a_time_all_arrive() -> None:
             nursery.start_soon(broker.serve, number, Server())
         heard = [await plugin.heard.receive() for _ in numbers]
         assert sorted(info.service_id for info in heard) == numbers
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_plugin_that_reads_no_announcements_makes_them_wait_and_breaks_nothing() -> None:
+    async def never_read(_requests: object, _context: object) -> AsyncIterator[object]:
+        await trio.sleep(math.inf)
+        yield INFO()
+
+    @asynccontextmanager
+    async def listen() -> AsyncGenerator[Listening]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            yield Listening(socket=listener, network="tcp", address="x" * 100_000)
+
+    add = broker_pb2_grpc.add_GRPCBrokerServicer_to_server
+    async with (
+        open_peer((add, Scripted(StartStream=never_read))) as channel,
+        _open(channel, listen) as broker,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(30):  # far more than the window holds
+            nursery.start_soon(broker.serve, broker.next_id(), Server())
+        await trio.testing.wait_all_tasks_blocked(0.02)
         nursery.cancel_scope.cancel()

@@ -174,6 +174,30 @@ async def test_a_plugin_that_does_not_return_after_its_last_piece_is_cancelled(
             await returned.wait()
 
 
+async def test_leaving_an_answer_early_is_told_to_the_plugin() -> None:
+    stopped = trio.Event()
+
+    async def execute(_request: object, _context: object) -> AsyncIterator[object]:
+        try:
+            yield CHUNK(text="started")
+            await trio.sleep_forever()
+        finally:
+            stopped.set()
+
+    async with open_peer(tool(execute)) as channel:
+        async with session_on(channel).execute(REQUEST) as chunks:
+            assert await anext(chunks) == "started"
+        with trio.fail_after(5):
+            await stopped.wait()
+        with pytest.raises(PluginCallError, match="its block left"):
+            await anext(chunks)
+
+
+async def test_a_plugin_that_serves_no_tools_has_none() -> None:
+    async with open_peer() as channel:
+        assert await session_on(channel).describe() == ()
+
+
 async def test_a_plugin_may_do_what_it_has_to_after_its_last_piece() -> None:
     did_it = False
 
