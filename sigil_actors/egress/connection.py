@@ -159,7 +159,8 @@ class Connection:
         try:
             decided = await self._site.gate.decide(attempt)
         except AuditUnavailableError as error:
-            logger.warning("a connection of plugin %s is refused: %s", self._site.plugin, error)
+            # The enforcer has warned already, once.
+            logger.info("a connection of plugin %s is refused: %s", self._site.plugin, error)
             decided = EgressReason.AUDIT_UNAVAILABLE
         except Exception:  # whatever breaks there must be a no here
             logger.exception("a connection of plugin %s couldn't be decided", self._site.plugin)

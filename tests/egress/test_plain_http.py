@@ -1,12 +1,16 @@
 """Plain HTTP through the proxy: one request a connection, and not a byte more goes on."""
 
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
+from sigil_actors.core.http_body import BodyReader
 from sigil_actors.egress.bounds import EgressBounds
+from sigil_actors.egress.relay import Relay, Traffic
 from tests.egress.world import (
     PATIENCE_S,
     World,
@@ -192,6 +196,37 @@ async def test_a_refused_body_doesnt_take_the_refusal_from_the_client() -> None:
     async with open_world("a.example:80") as world:
         request = get("http://b.example/", "Content-Length: 200000") + bytes(200_000)
         assert reason_of(await world.ask(request)) == "target_not_allowed"
+
+
+async def test_a_refusal_is_whole_at_once_for_a_client_that_reads_to_its_end() -> None:
+    async with open_world("a.example:80", bounds=EgressBounds(linger_s=10 * PATIENCE_S)) as world:
+        with trio.fail_after(PATIENCE_S):
+            async with await world.open_client() as client:
+                await client.send_all(get("http://b.example/"))
+                assert reason_of(await read_all(client)) == "target_not_allowed"
+
+
+async def test_a_server_that_stops_listening_may_still_have_answered() -> None:
+    near, client = map(trio.SocketStream, trio.socket.socketpair())
+    far, server = trio.socket.socketpair()
+    far.shutdown(socket.SHUT_WR)  # sending fails from here on, receiving goes on
+    traffic = Traffic()
+    relay = Relay(near, trio.SocketStream(far), bounds=EgressBounds(), traffic=traffic)
+
+    async def relay_and_close() -> None:
+        async with near:
+            await relay.run_request(b"POST / HTTP/1.1\r\n\r\n", BodyReader(5), b"hello")
+        far.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(relay_and_close)
+        await wait_all_tasks_blocked()
+        await server.send(b"HTTP/1.1 413 Too Large\r\n\r\n")
+        server.close()
+        await client.send_eof()
+        assert await read_all(client) == b"HTTP/1.1 413 Too Large\r\n\r\n"
+        await client.aclose()
+    assert (traffic.reason, traffic.bytes_up) == ("ok", 0)
 
 
 async def test_a_refused_client_isnt_heard_out_for_ever() -> None:
