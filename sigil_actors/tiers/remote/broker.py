@@ -129,6 +129,8 @@ class Broker:
                 async with self._stream as stream:
                     async for info in stream:
                         await self._take(info)
+                        # A plugin that announces fast must not keep its host busy.
+                        await trio.lowlevel.checkpoint()
         except RpcError as error:
             # A plugin without a broker is one that doesn't need it.
             said = escape_text(error.details(), limit=_DETAILS_CHARACTERS_MAX)

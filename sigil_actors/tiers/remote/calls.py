@@ -31,6 +31,10 @@ TRAIL_S: Final = 1.0
 """Seconds that a plugin gets to return after the last piece of its answer, so that what it does at
 the end isn't cancelled; then it is."""
 
+IN_A_ROW_MAX: Final = 64
+"""Messages that are taken before other tasks have their turn. A window holds a hundred thousand
+small ones, which would keep the whole host waiting for half a second."""
+
 DETAILS_CHARACTERS_MAX: Final = 500
 """Of the text of a plugin's status."""
 
@@ -176,6 +180,7 @@ class Pieces(Generic[Piece]):
         self._read = read
         self._end: End[Piece] | None = None
         self._is_over = False
+        self._in_a_row = 0
 
     def __aiter__(self) -> "Pieces[Piece]":
         return self
@@ -203,6 +208,10 @@ class Pieces(Generic[Piece]):
         """Return the next piece, or None at the end."""
         try:
             async for message in self._call:
+                self._in_a_row += 1
+                if self._in_a_row >= IN_A_ROW_MAX:
+                    self._in_a_row = 0
+                    await trio.lowlevel.checkpoint()
                 made = self._calls.read(self._read, message)
                 if isinstance(made, End):
                     self._end = made
@@ -222,7 +231,7 @@ class Pieces(Generic[Piece]):
         with trio.move_on_after(TRAIL_S):
             try:
                 async for _ in self._call:
-                    pass
+                    await trio.lowlevel.checkpoint()
             except RpcError:
                 pass  # what it had to say was said
 

@@ -91,6 +91,9 @@ class Stdio:
                         output = into.get(message.channel)
                         if output is not None and message.data:
                             await output.send(message.data)
+                        else:
+                            # A plugin that sends nothing fast must not keep its host busy.
+                            await trio.lowlevel.checkpoint()
             except (RpcError, trio.BrokenResourceError):
                 pass  # the plugin's end is told by its connection and its program
 

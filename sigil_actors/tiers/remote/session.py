@@ -240,12 +240,15 @@ class RemoteSession:
 
 
 def _text_of(message: tool_pb2.ExecuteChunk) -> str | End[str] | None:
+    # Nearly all are text, and then they are nothing else.
+    if message.text:
+        return message.text
     chunk = messages.read_chunk(message)
     if chunk.error is not None:
         return End(error=chunk.error or "it gave no reason")
     if chunk.done:
         return End()
-    return chunk.text or None
+    return None
 
 
 def _event_of(message: provider_pb2.ChatEvent) -> ChatEvent | End[ChatEvent] | None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -22,8 +22,10 @@ from sigil_actors.core.calls import ExecuteRequest
 from sigil_actors.core.provider_calls import ChatRequest, Done
 from sigil_actors.errors import PluginCallError, PluginCrashedError, PluginStartError
 from sigil_actors.ports.tier import TierSession
+from sigil_actors.rpc.call import Call
 from sigil_actors.rpc.channel import Channel
 from sigil_actors.tiers.remote import calls, ending
+from sigil_actors.tiers.remote import session as session_module
 from sigil_actors.tiers.remote.ending import Ending
 from sigil_actors.tiers.remote.go_services import Stdio, check_health, shut_down
 from sigil_actors.tiers.remote.session import RemoteSession
@@ -275,6 +277,39 @@ async def test_no_status_of_a_plugins_is_taken_for_its_end(code: grpc.StatusCode
             with pytest.raises(PluginCallError) as caught:
                 await session.health()
             assert caught.value.reason.isprintable()
+
+
+class Endless:
+    """A call that always has a message, and so never has anybody wait."""
+
+    def __init__(self, message: object) -> None:
+        self._message = message
+        self.given = 0
+
+    def __aiter__(self) -> "Endless":
+        return self
+
+    async def __anext__(self) -> object:
+        self.given += 1
+        return self._message
+
+
+@pytest.mark.parametrize("message", [CHUNK(), CHUNK(text="x")], ids=["empty", "small"])
+async def test_a_flood_of_small_messages_leaves_other_tasks_their_turns(message: object) -> None:
+    call = Endless(message)
+    plugin_calls: Any = calls.PluginCalls("p", *([None] * 2))  # type: ignore[arg-type]
+    pieces = calls.Pieces[str](plugin_calls, cast("Call", call), session_module._text_of)
+
+    async def take_turns() -> None:
+        for _ in range(100):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        async for _ in pieces:
+            assert call.given < 100_000
+    assert call.given <= 110 * calls.IN_A_ROW_MAX
 
 
 # The end
