@@ -23,6 +23,9 @@ from sigil_actors.tiers.process.spawner import Identity
 ACL = "system.posix_acl_access"
 """Where a folder has one, its mode doesn't tell who may write."""
 
+OWNER_SHIFT, GROUP_SHIFT = 6, 3
+"""Where the bits of a mode stand that are the others' lowest three; see inode(7)."""
+
 
 @contextmanager
 def open_folders(
@@ -38,6 +41,8 @@ def open_folders(
         for bind in binds:
             if bind.source not in opened:
                 opened[bind.source] = _open(plugin, bind)
+                if identity is not None:
+                    _check_reachable(plugin, bind, identity)
             if bind.is_writable and not bind.is_pin:
                 _check_writable(plugin, bind.source, opened[bind.source], identity)
         yield opened
@@ -65,6 +70,18 @@ def _open(plugin: str, bind: Bind) -> int:
         ) from error
 
 
+def _check_reachable(plugin: str, bind: Bind, identity: Identity) -> None:
+    """See that bubblewrap, which runs as the plugin's uid, may pass all folders on the way."""
+    for above in Path(bind.source).parents:
+        if not _may(above.stat(), identity, stat.S_IXOTH) and not _has_acl(str(above)):
+            raise PluginStartError(
+                plugin,
+                f"is to be shown {shown(bind.source)} ({bind.why}), but its uid {identity.uid} may"
+                f" not pass {shown(str(above))}",
+                remedy=f"Run: chmod o+x {shlex.quote(str(above))}; or put it elsewhere",
+            )
+
+
 def _led_to(bind: Bind) -> str:
     return shown(os.path.realpath(bind.source))
 
@@ -84,26 +101,27 @@ def _check_writable(plugin: str, source: str, folder: int, identity: Identity | 
             return
         who, remedy = "the host's user", f"chmod u+rwx {shlex.quote(source)}, or name another"
     else:
-        if _may_write(found, identity) or _has_acl(folder):
+        if _may(found, identity, stat.S_IWOTH | stat.S_IXOTH) or _has_acl(
+            f"/proc/self/fd/{folder}"
+        ):
             return
         who = f"the plugin's uid {identity.uid}"
         remedy = f"Run: chown {identity.uid}:{identity.gid} {shlex.quote(source)}"
     raise PluginStartError(plugin, f"can't write in {shown(source)} as {who}", remedy=remedy)
 
 
-def _may_write(found: os.stat_result, identity: Identity) -> bool:
+def _may(found: os.stat_result, identity: Identity, wanted: int) -> bool:
+    """Tell what a folder's mode says of somebody; `wanted` is as for the others."""
     if found.st_uid == identity.uid:
-        wanted = stat.S_IWUSR | stat.S_IXUSR
+        wanted <<= OWNER_SHIFT
     elif found.st_gid == identity.gid:
-        wanted = stat.S_IWGRP | stat.S_IXGRP
-    else:
-        wanted = stat.S_IWOTH | stat.S_IXOTH
+        wanted <<= GROUP_SHIFT
     return found.st_mode & wanted == wanted
 
 
-def _has_acl(folder: int) -> bool:
+def _has_acl(path: str) -> bool:
     try:
-        return bool(os.getxattr(f"/proc/self/fd/{folder}", ACL))
+        return bool(os.getxattr(path, ACL))
     except OSError:
         return False
 

@@ -1,6 +1,7 @@
 """What the tests of real sandboxes start from."""
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,5 +18,7 @@ def facts(require: Callable[[str], None]) -> HostFacts:
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> Folders:
-    return Folders.below(tmp_path)
+def folders() -> Iterator[Folders]:
+    # Not in pytest's own folder: only its user may pass that, and a plugin has a uid of its own.
+    with tempfile.TemporaryDirectory(prefix="sigil-test-") as root:
+        yield Folders.below(Path(root).resolve())
