@@ -18,7 +18,7 @@ from tests.tiers.process.world import UIDS
 __all__ = ["go_program"]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def own_temporary_folder(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:

@@ -38,6 +38,8 @@ from tests.tiers.process.machine import children, descriptors, eventually, is_al
 
 Go = Callable[[str], Path]
 
+pytestmark = pytest.mark.usefixtures("own_temporary_folder")
+
 HANDSHAKE = HandshakeConfig(
     protocol_version=2,
     magic_cookie_key="COUNTER_PLUGIN",

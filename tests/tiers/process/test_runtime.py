@@ -26,6 +26,8 @@ from tests.tiers.process.world import leftovers, shared_folder
 
 Go = Callable[[str], Path]
 
+pytestmark = pytest.mark.usefixtures("own_temporary_folder")
+
 MANIFEST = Manifest(
     name="it",
     version="1.0.0",

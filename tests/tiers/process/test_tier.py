@@ -31,6 +31,8 @@ from tests.tiers.process.world import leftovers, open_world
 
 Go = Callable[[str], Path]
 
+pytestmark = pytest.mark.usefixtures("own_temporary_folder")
+
 
 @pytest.fixture(params=["plain", "sandboxed"])
 def is_sandboxed(request: pytest.FixtureRequest) -> bool:
