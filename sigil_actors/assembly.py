@@ -4,12 +4,14 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
 from sigil_actors.core.audit_entry import AuditEntry
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.core.manifest import Manifest
+from sigil_actors.core.sandbox_proof import AttackResult, SandboxProof
 from sigil_actors.ports.audit_store import AuditStore
 from sigil_actors.ports.tier import Tier
 from sigil_actors.ports.wall_clock import WallClock
@@ -81,7 +83,7 @@ async def open_runtime(
         )
         chosen = tiers
         if chosen is None:
-            chosen = _default_tiers(settings, (state_dir, plugins_dir))
+            chosen = _default_tiers(settings, (state_dir, plugins_dir), enforcer, state.proofs)
         for tier in chosen:
             # It may have what outlives its instances: a thread, a folder.
             if isinstance(tier, AbstractAsyncContextManager):
@@ -125,8 +127,32 @@ async def _record_unsafe(enforcer: Enforcer) -> None:
     )
 
 
+async def _record_proof(enforcer: Enforcer, plugin: str, proof: SandboxProof) -> None:
+    await enforcer.record(
+        AuditEntry(
+            action="sandbox_proof",
+            timestamp=enforcer.clock.now(),
+            actor="runtime",
+            plugin=plugin,
+            result="holds" if proof.holds else "broken",
+            reason="; ".join(failure.name for failure in proof.failures),
+            details={
+                "held": proof.count(AttackResult.HELD),
+                "nothing_to_attack": [
+                    outcome.name
+                    for outcome in proof.outcomes
+                    if outcome.result is AttackResult.SKIPPED
+                ],
+            },
+        )
+    )
+
+
 def _default_tiers(
-    settings: RuntimeSettings, own_folders: Sequence[str | PathLike[str] | None]
+    settings: RuntimeSettings,
+    own_folders: Sequence[str | PathLike[str] | None],
+    enforcer: Enforcer,
+    proofs_folder: Path | None,
 ) -> Sequence[Tier]:
     # Loaded on use: importing the package must load neither wasmtime nor gRPC.
     from sigil_actors.tiers.process import PluginUids, ProcessTier
@@ -139,6 +165,8 @@ def _default_tiers(
             unsafe_no_sandbox=settings.unsafe_no_sandbox,
             auto_mtls=settings.auto_mtls,
             host_folders=[os.path.realpath(folder) for folder in own_folders if folder is not None],
+            told_of_proof=partial(_record_proof, enforcer),
+            proofs_folder=proofs_folder,
         ),
     )
 

@@ -389,6 +389,20 @@ class SandboxUnavailableError(SigilError):
     """This machine can't make the sandbox that the plugin needs, so the plugin was not started."""
 
 
+class SandboxBrokenError(SandboxUnavailableError):
+    """Something got out of the sandbox when it was tried, so no plugin was started in it.
+
+    `failures` names the attacks that weren't held.
+    """
+
+    def __init__(self, failures: Sequence[str]) -> None:
+        self.failures = tuple(failures)
+        super().__init__(
+            f"the sandbox was tried and doesn't hold: {'; '.join(failures)}",
+            remedy="Look for what differs on this machine: `sigil-actors doctor` tries it too",
+        )
+
+
 class HostFunctionMissingError(SigilError):
     """A host call was allowed, but the embedding application has no function for it."""
 

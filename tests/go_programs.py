@@ -15,7 +15,9 @@ MODULE = Path(__file__).parent / "go"
 
 @pytest.fixture(scope="session")
 def go_program(
-    require: Callable[[str], None], pytestconfig: pytest.Config
+    require: Callable[[str], None],
+    pytestconfig: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], Path]:
     """Give `go_program("plugin")`: the path of the built program; without Go, the test skips."""
     built: dict[str, Path] = {}
@@ -23,10 +25,16 @@ def go_program(
     def go_program(name: str) -> Path:
         require("go")
         if name not in built:
-            built[name] = build(name, pytestconfig.cache.mkdir("go_programs"))
+            built[name] = build(name, _folder(pytestconfig, tmp_path_factory))
         return built[name]
 
     return go_program
+
+
+def _folder(config: pytest.Config, folders: pytest.TempPathFactory) -> Path:
+    """Return where what was built is kept; `-p no:cacheprovider` leaves no such place."""
+    cache: pytest.Cache | None = getattr(config, "cache", None)
+    return folders.mktemp("go_programs") if cache is None else cache.mkdir("go_programs")
 
 
 def build(name: str, folder: Path) -> Path:

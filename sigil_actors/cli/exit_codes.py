@@ -64,6 +64,7 @@ CODES: Final[Mapping[str, ExitCode]] = {
     "GuestTrapError": ExitCode.FAILED,
     "LimitExceededError": ExitCode.FAILED,
     "SandboxUnavailableError": ExitCode.NO_SANDBOX,
+    "SandboxBrokenError": ExitCode.NO_SANDBOX,
     "HostFunctionMissingError": ExitCode.FAILED,
     "HostFunctionFailedError": ExitCode.FAILED,
     # the host

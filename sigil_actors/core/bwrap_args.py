@@ -172,7 +172,8 @@ def _mount(mount: Mount, *, by_descriptor: bool) -> Iterator[Argument]:
             yield from ("--perms", f"{mount.mode:04o}", "--dir", mount.path)
         case SyntheticFile():
             slot = Slot(purpose=SlotPurpose.CONTENT, path=mount.path, content=mount.content)
-            yield from ("--perms", "0444", "--ro-bind-data", slot, mount.path)
+            mode = "0555" if mount.is_program else "0444"
+            yield from ("--perms", mode, "--ro-bind-data", slot, mount.path)
         case ScratchFolder():
             yield from _memory(mount.path, mode=mount.mode, size_bytes=mount.size_bytes)
         case ProcessFiles():

@@ -50,7 +50,9 @@ class SyntheticFile:
     """A read-only file with a text of ours in the place of the host's."""
 
     path: str
-    content: bytes
+    content: bytes = attrs.field(repr=False)
+    is_program: bool = False
+    """Whether it may be run."""
 
 
 @attrs.frozen(kw_only=True)

@@ -5,7 +5,6 @@ is proven when every attack was run and none got through: an attack that is miss
 counts as one that did, so that a program that was stopped half-way proves nothing.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
 
 import attrs
@@ -135,12 +134,3 @@ def _told(said: str) -> dict[str, AttackOutcome]:
         if before is None or before.result in (AttackResult.STARTED, AttackResult.HELD):
             told[name] = AttackOutcome(name, result, escape_text(what, limit=WHAT_CHARACTERS))
     return told
-
-
-def proof_key(parts: Mapping[str, str]) -> str:
-    """Return what a proof is remembered by: the same plan on the same machine, nothing less.
-
-    Args:
-        parts: What could change the answer: the plan, the kernel, bubblewrap, the attacks.
-    """
-    return "\n".join(f"{name}={parts[name]}" for name in sorted(parts))

@@ -36,6 +36,11 @@ class StateFolder:
         """Return the folder of what was approved; None where nothing is to be kept."""
         return None if self._folder is None else self._folder / "approvals"
 
+    @property
+    def proofs(self) -> Path | None:
+        """Return the folder of the proofs of sandboxes, or None: then they live in memory."""
+        return None if self._folder is None else self._folder / "sandbox-proofs"
+
     def snapshots(self) -> Path:
         """Return the folder for snapshots; it is made on first use, and removed at the end."""
         if self._snapshots is None:

@@ -21,6 +21,7 @@ from sigil_actors.tiers.process.path_facts import read_path_facts
 from sigil_actors.tiers.process.plain_program import open_plain_program
 from sigil_actors.tiers.process.program import RunningProgram
 from sigil_actors.tiers.process.program_file import check_program, command_in
+from sigil_actors.tiers.process.proof.keeper import ProofKeeper
 from sigil_actors.tiers.process.sandbox.launch import SandboxHost, open_sandboxed_program
 from sigil_actors.tiers.process.spawner import Identity, Spawner
 
@@ -103,7 +104,11 @@ async def open_plainly(
 
 @asynccontextmanager
 async def open_sandboxed(
-    wanted: ProgramLaunch, *, host: SandboxHost, host_folders: Collection[str]
+    wanted: ProgramLaunch,
+    *,
+    host: SandboxHost,
+    host_folders: Collection[str],
+    proofs: ProofKeeper,
 ) -> AsyncGenerator[RunningProgram, None]:
     """Run the program in the sandbox of its manifest, its proxy beside it, while the block lasts.
 
@@ -111,16 +116,19 @@ async def open_sandboxed(
         PluginStartError: on entering; it can't be run.
         SandboxRequestError: on entering; its manifest asks for what no sandbox may give.
         SandboxUnavailableError: on entering; the machine couldn't make the sandbox.
+        SandboxBrokenError: on entering; something got out of it when it was tried.
+        AuditUnavailableError: on entering; that it was tried can't be recorded.
     """
     launch = wanted.launch
     plan = await _plan(wanted, host, host_folders)
     await _check(launch.plugin, plan.command[0], wanted.execution)
+    rule = EgressRule.from_entries(wanted.execution.sandbox.network.allow)
+    await proofs.ensure(plan, host=host, identity=wanted.identity, rule=rule)
     async with (
         open_sandboxed_program(plan, host=host, identity=wanted.identity) as program,
         open_bare_nursery() as nursery,
     ):
         if program.proxy_listener is not None:
-            rule = EgressRule.from_entries(wanted.execution.sandbox.network.allow)
             serve = partial(
                 serve_egress,
                 program.proxy_listener,

@@ -1,8 +1,10 @@
 """The process tier: a program of its own in a sandbox, spoken to as go-plugin does it."""
 
+import logging
 from collections.abc import AsyncGenerator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +13,7 @@ import trio
 from sigil_actors.actors.nursery import open_bare_nursery
 from sigil_actors.actors.worker_thread import run_in_worker
 from sigil_actors.core.handshake import HandshakeOffer
+from sigil_actors.core.sandbox_proof import AttackResult, SandboxProof
 from sigil_actors.ports.tier import Launch
 from sigil_actors.tiers.process.connected_plugin import open_connected_plugin
 from sigil_actors.tiers.process.host_socket import open_listening
@@ -22,6 +25,7 @@ from sigil_actors.tiers.process.program_launch import (
     open_sandboxed,
     program_launch,
 )
+from sigil_actors.tiers.process.proof.keeper import ProofKeeper, Told
 from sigil_actors.tiers.process.running_plugin import RunningPlugin, open_running_plugin
 from sigil_actors.tiers.process.spawner import Identity
 from sigil_actors.tiers.process.workshop import Workshop, WorkshopKeeper
@@ -29,6 +33,8 @@ from sigil_actors.tiers.remote.certificates import make_certificate
 from sigil_actors.tiers.remote.ending import Ending
 from sigil_actors.tiers.remote.host_service import HOST_SERVICE_ID, HostService
 from sigil_actors.tiers.remote.session import RemoteSession
+
+logger = logging.getLogger(__name__)
 
 HOST_SOCKET = "host.sock"
 HOST_ADDRESS = "SIGIL_HOST_ADDRESS"
@@ -43,6 +49,8 @@ class ProcessTier:
         auto_mtls: Whether host and plugin check each other's one-off certificates.
         host_folders: What no plugin may be shown or write, whatever its manifest says: the
             runtime's own state.
+        told_of_proof: Has it recorded what came of trying a sandbox, before its plugin is started.
+        proofs_folder: Where it is remembered which sandboxes hold; without one, while this lives.
     """
 
     def __init__(
@@ -52,8 +60,11 @@ class ProcessTier:
         unsafe_no_sandbox: bool = False,
         auto_mtls: bool = False,
         host_folders: Collection[str] = (),
+        told_of_proof: Told | None = None,
+        proofs_folder: Path | None = None,
     ) -> None:
         self._uids = uids
+        self._proofs = ProofKeeper(told_of_proof or _log_proof, proofs_folder)
         self._is_sandboxed = not unsafe_no_sandbox
         self._auto_mtls = auto_mtls
         self._host_folders = tuple(host_folders)
@@ -158,8 +169,22 @@ class ProcessTier:
                 open_plainly(wanted, spawner=workshop.spawner, guard=workshop.guard)
             )
         return await stack.enter_async_context(
-            open_sandboxed(wanted, host=workshop.sandbox, host_folders=self._host_folders)
+            open_sandboxed(
+                wanted,
+                host=workshop.sandbox,
+                host_folders=self._host_folders,
+                proofs=self._proofs,
+            )
         )
+
+
+async def _log_proof(plugin: str, proof: SandboxProof) -> None:
+    logger.info(
+        "the sandbox of plugin %s was tried: %d attacks held, %d got through",
+        plugin,
+        proof.count(AttackResult.HELD),
+        len(proof.failures),
+    )
 
 
 @trio.lowlevel.enable_ki_protection
