@@ -1,6 +1,7 @@
 """Tunnels: bytes both ways, half-closing, back-pressure, bounds, and the server's name."""
 
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -245,10 +246,26 @@ class TestServerName:
                 assert (await world.gate.wait_end()).reason == "hello_timed_out"
 
 
+def _as_it_is(_server: ssl.SSLContext, _client: ssl.SSLContext) -> None:
+    """TLS 1.3."""
+
+
+def _with_a_second_hello(server: ssl.SSLContext, _client: ssl.SSLContext) -> None:
+    """The client has to begin anew, since the server wants another curve than it guessed."""
+    server.set_ecdh_curve("secp384r1")
+
+
+def _in_its_older_version(_server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize("prepare", [_as_it_is, _with_a_second_hello, _in_its_older_version])
 async def test_real_tls_works_through_it(
     tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    prepare: Callable[[ssl.SSLContext, ssl.SSLContext], None],
 ) -> None:
     server_context, client_context = tls_contexts
+    prepare(server_context, client_context)
 
     async def serve(stream: trio.SocketStream) -> None:
         async with trio.SSLStream(stream, server_context, server_side=True) as tls:
