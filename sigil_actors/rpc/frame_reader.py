@@ -70,10 +70,6 @@ class FrameReader:
         if position < end:
             rest += data[position:]
 
-    def clear(self) -> None:
-        """Forget what is left; nothing more is read."""
-        self._rest.clear()
-
     @property
     def held(self) -> int:
         """Return how many bytes wait for the rest of their frame."""
