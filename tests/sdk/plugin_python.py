@@ -1,0 +1,96 @@
+"""A Python for sandboxed plugins, as its author's guide says: a virtual environment for everybody.
+
+It is made by an interpreter that any user may run, and has the SDK. Installing that anew for each
+test run would take long: what this project's own environment has is shown to it as it is.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+import sigil_actors
+
+ROOT = Path(sigil_actors.__file__).parents[1]
+PLACE = "/opt/sigil-python"
+"""Where the examples expect it."""
+
+
+@attrs.frozen
+class PluginPython:
+    """Where it is, and what else has to be readable for it."""
+
+    folder: Path
+    read_allow: tuple[str, ...]
+
+    @property
+    def interpreter(self) -> str:
+        """Return its path."""
+        return str(self.folder / "bin" / "python")
+
+    def put_into(self, manifest: str) -> str:
+        """Return the text of an example's manifest with this environment instead of its own."""
+        folders = ", ".join((str(self.folder), *self.read_allow))
+        return manifest.replace(f"[{PLACE}]", f"[{folders}]").replace(PLACE, str(self.folder))
+
+
+@pytest.fixture(scope="session")
+def plugin_python() -> Iterator[PluginPython]:
+    """Give it; without an interpreter that every user may run, the test skips."""
+    base = next(filter(is_for_everybody, interpreters()), None)
+    if base is None:
+        pytest.skip(
+            f"no Python {sys.version_info.major}.{sys.version_info.minor} that every user may run:"
+            " install the system's"
+        )
+    # Not below pytest's own folder, which is private.
+    place = Path(tempfile.mkdtemp(prefix="sigil-python-"))
+    place.chmod(0o755)
+    try:
+        folder = place / "venv"
+        subprocess.run([base, "-m", "venv", "--without-pip", folder], check=True)
+        (packages,) = folder.glob("lib/python*/site-packages")
+        read_allow: tuple[str, ...] = ()
+        shown = [Path(sysconfig.get_path("purelib")), ROOT]
+        if all(map(is_for_everybody, shown)):
+            (packages / "shown.pth").write_text("".join(f"{path}\n" for path in shown))
+            # Of the checkout the package alone: what else lies there is no plugin's business.
+            read_allow = (str(shown[0]), str(ROOT / "sigil_actors"))
+        else:
+            shutil.copytree(shown[0], packages, dirs_exist_ok=True)
+            shutil.copytree(ROOT / "sigil_actors", packages / "sigil_actors", dirs_exist_ok=True)
+        prefix = subprocess.run(
+            [base, "-c", "import sys; print(sys.base_prefix)"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        if not prefix.startswith("/usr"):
+            read_allow = (*read_allow, prefix)
+        yield PluginPython(folder, read_allow)
+    finally:
+        shutil.rmtree(place)
+
+
+def interpreters() -> Iterator[Path]:
+    """Yield interpreters of this version: this one's own, then the system's."""
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    yield Path(sys.base_prefix, "bin", name)
+    if found := shutil.which(name, path="/usr/local/bin:/usr/bin"):
+        yield Path(found)
+
+
+def is_for_everybody(path: Path) -> bool:
+    """Tell whether any user gets there, and may read it."""
+    path = path.resolve()
+    return path.exists() and all(
+        os.stat(one).st_mode & needed == needed  # noqa: PTH116 - of many
+        for one, needed in ((path, 0o4), *((above, 0o1) for above in path.parents))
+    )
