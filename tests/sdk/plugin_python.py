@@ -19,6 +19,19 @@ import pytest
 import sigil_actors
 
 ROOT = Path(sigil_actors.__file__).parents[1]
+NEEDS = (
+    "attr",
+    "attrs",
+    "google",
+    "hpack",
+    "idna",
+    "outcome",
+    "sniffio",
+    "sortedcontainers",
+    "trio",
+)
+"""Of what is installed, what a plugin without AutoMTLS uses."""
+
 PLACE = "/opt/sigil-python"
 """Where the examples expect it."""
 
@@ -64,8 +77,9 @@ def plugin_python() -> Iterator[PluginPython]:
             # Of the checkout the package alone: what else lies there is no plugin's business.
             read_allow = (str(shown[0]), str(ROOT / "sigil_actors"))
         else:
-            shutil.copytree(shown[0], packages, dirs_exist_ok=True)
-            shutil.copytree(ROOT / "sigil_actors", packages / "sigil_actors", dirs_exist_ok=True)
+            for name in NEEDS:
+                copy(shown[0] / name, packages)
+            copy(ROOT / "sigil_actors", packages)
         prefix = subprocess.run(
             [base, "-c", "import sys; print(sys.base_prefix)"],
             capture_output=True,
@@ -77,6 +91,11 @@ def plugin_python() -> Iterator[PluginPython]:
         yield PluginPython(folder, read_allow)
     finally:
         shutil.rmtree(place)
+
+
+def copy(folder: Path, into: Path) -> None:
+    """Copy a package."""
+    shutil.copytree(folder, into / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def interpreters() -> Iterator[Path]:
