@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,7 @@ from sigil_actors.cli.folders import audit_folder, state_folder
 from sigil_actors.cli.options import JsonOption, StateOption
 from sigil_actors.cli.output import Output, one_line
 from sigil_actors.core.json_value import JsonObject
+from sigil_actors.sandbox_report import Fitness, sandbox_report
 
 PROBE_S = 60.0
 """How long a Wasm module may take to compile and run; it takes a second on a slow machine."""
@@ -41,8 +43,10 @@ class Status(StrEnum):
     OK = "ok"
     SLOW = "slow"
     """It works, and that is all."""
+    WEAK = "weak"
+    """It works, and with more it would hold better."""
     ABSENT = "absent"
-    """Not here, and nothing of this version needs it."""
+    """Not here, and not everything needs it."""
     BAD = "bad"
     """Needed, and doesn't work."""
 
@@ -81,19 +85,13 @@ def doctor(*, state: StateOption = None, json: JsonOption = False) -> int:
         _sqlite(),
         _audit(audit_folder(state_folder(state))),
         _control(),
-        _program(
-            "bwrap",
-            "bubblewrap",
-            "the process tier, which comes in a later version",
-            "Install bubblewrap from your distribution: apt install bubblewrap",
-        ),
+        *_sandbox(),
         _program(
             "go",
             "Go",
-            "plugins in Go, which come with the process tier",
+            "plugins in Go",
             "Install Go 1.22 or newer from your distribution or https://go.dev/dl",
         ),
-        _cgroup(),
     )
     is_healthy = all(check.status is not Status.BAD for check in checks)
     if output.as_json:
@@ -108,7 +106,12 @@ def _show(checks: tuple[Check, ...], output: Output) -> None:
 
     from sigil_actors.cli.tables import new_table
 
-    colours = {Status.OK: "green", Status.BAD: "bold red", Status.SLOW: "yellow"}
+    colours = {
+        Status.OK: "green",
+        Status.BAD: "bold red",
+        Status.SLOW: "yellow",
+        Status.WEAK: "yellow",
+    }
     table = new_table("check", "status", "found", "what to do")
     for check in checks:
         table.add_row(
@@ -245,16 +248,17 @@ def _program(program: str, name: str, purpose: str, remedy: str) -> Check:
     return Check(name=name, status=Status.ABSENT, found=f"not found; for {purpose}", remedy=remedy)
 
 
-def _cgroup() -> Check:
-    controllers = Path("/sys/fs/cgroup/cgroup.controllers")
-    purpose = "limits of the process tier, which comes in a later version"
-    try:
-        found = controllers.read_text().strip() or "no controllers"
-    except OSError:
-        return Check(
-            name="cgroup v2",
-            status=Status.ABSENT,
-            found=f"not mounted; for {purpose}",
-            remedy="Nothing now; systemd mounts it on current distributions",
-        )
-    return Check(name="cgroup v2", status=Status.OK, found=f"{found}; for {purpose}")
+_STATUS = {
+    Fitness.GOOD: Status.OK,
+    Fitness.WEAKER: Status.WEAK,
+    Fitness.LACKING: Status.ABSENT,
+    Fitness.UNUSED: Status.ABSENT,
+}
+
+
+def _sandbox() -> Iterator[Check]:
+    for part in sandbox_report():
+        found = part.found
+        if part.fitness is Fitness.LACKING:
+            found += "; process plugins are refused without it"
+        yield Check(name=part.name, status=_STATUS[part.fitness], found=found, remedy=part.remedy)

@@ -116,7 +116,7 @@ LAYERS: Mapping[str, Layer] = {
     "assembly": Layer(
         ours=EVERYTHING_BELOW_ASSEMBLY,
         foreign={"attrs", "trio"},
-        modules={"", "manager", "wasm", "goplugin", "sandbox"},
+        modules={"", "manager", "wasm", "goplugin", "sandbox", "sandbox_report"},
     ),
     "cli": Layer(
         ours={"assembly", "control", "runtime", "core", "errors"},

@@ -8,6 +8,7 @@ import pytest
 
 from sigil_actors.cli import doctor as module
 from sigil_actors.cli.doctor import Status, doctor
+from sigil_actors.tiers.process.sandbox import probe
 from tests.cli.command import sigil
 
 
@@ -22,9 +23,9 @@ def test_a_machine_that_runs_the_tests_is_healthy(tmp_path: Path) -> None:
         assert checks[needed]["status"] == "ok"
     assert checks["audit log"]["status"] in {"ok", "slow"}
     assert "fsync" in checks["audit log"]["found"]
-    for later in ("bubblewrap", "Go", "cgroup v2"):
-        assert checks[later]["status"] in {"ok", "absent"}
-        assert checks[later]["status"] == "ok" or checks[later]["remedy"]
+    for optional in ("bubblewrap", "namespaces", "seccomp", "cgroups", "uids", "Go"):
+        assert checks[optional]["status"] in {"ok", "weak", "absent"}
+        assert checks[optional]["status"] == "ok" or checks[optional]["remedy"]
     assert not state.exists()
 
 
@@ -43,12 +44,15 @@ def run_doctor(capsys: pytest.CaptureFixture[str], state: Path) -> tuple[int, di
 
 
 @pytest.mark.parametrize(
-    "probe", ["raise SystemExit('no executable memory')", "import os; os.abort()", "print(41)"]
+    "program", ["raise SystemExit('no executable memory')", "import os; os.abort()", "print(41)"]
 )
 def test_a_wasm_tier_that_doesnt_work_is_9(
-    probe: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    program: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(module, "_PROBE", probe)
+    monkeypatch.setattr(module, "_PROBE", program)
     code, checks = run_doctor(capsys, tmp_path)
     assert (code, checks["wasm tier"]) == (9, Status.BAD)
 
@@ -81,9 +85,20 @@ def test_an_audit_folder_that_cant_be_written_is_9(
     assert (code, checks["audit log"]) == (9, Status.BAD)
 
 
-def test_what_comes_later_is_absent_and_no_fault(
+def test_what_sandboxes_lack_is_told_and_no_fault(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(probe, "DISTRIBUTION_PATH", str(tmp_path))
+    monkeypatch.setattr(probe, "PYPI_PACKAGE", "no_such_package_of_bubblewrap")
+    monkeypatch.setattr(probe, "probe_cgroups", lambda: None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    code, checks = run_doctor(capsys, tmp_path)
-    assert (code, checks["bubblewrap"], checks["Go"]) == (0, Status.ABSENT, Status.ABSENT)
+    code = doctor(state=tmp_path, json=True)
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert code == 0
+    for name in ("bubblewrap", "namespaces", "seccomp"):
+        assert checks[name]["status"] == "absent"
+        assert "process plugins are refused" in checks[name]["found"]
+    assert "apt install bubblewrap" in checks["bubblewrap"]["remedy"]
+    assert checks["cgroups"]["status"] == "weak"
+    assert "Delegate=yes" in checks["cgroups"]["remedy"]
+    assert checks["Go"]["status"] == "absent"

@@ -80,7 +80,7 @@ def _needed(facts: HostFacts) -> list[Lack]:
                 is_needed=True,
             )
         )
-    if not facts.has_seccomp:
+    elif not facts.has_seccomp:
         found.append(
             Lack(
                 name="seccomp",
