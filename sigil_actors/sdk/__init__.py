@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sigil_actors.sdk.channels import Channel as Channel
     from sigil_actors.sdk.channels import ChannelError as ChannelError
     from sigil_actors.sdk.channels import InboundMessage as InboundMessage
+    from sigil_actors.sdk.channels import MediaAttachment as MediaAttachment
     from sigil_actors.sdk.channels import SendRequest as SendRequest
     from sigil_actors.sdk.channels import UserIdentity as UserIdentity
     from sigil_actors.sdk.errors import HostCallError as HostCallError
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from sigil_actors.sdk.launch import read_launch as read_launch
     from sigil_actors.sdk.lifecycle import ConfigurationError as ConfigurationError
     from sigil_actors.sdk.lifecycle import Lifecycle as Lifecycle
+    from sigil_actors.sdk.providers import ChatRequest as ChatRequest
+    from sigil_actors.sdk.providers import ModelInfo as ModelInfo
+    from sigil_actors.sdk.providers import Provider as Provider
+    from sigil_actors.sdk.providers import ProviderError as ProviderError
+    from sigil_actors.sdk.providers import TokenUsage as TokenUsage
+    from sigil_actors.sdk.providers import ToolCall as ToolCall
     from sigil_actors.sdk.serving import Plugin as Plugin
     from sigil_actors.sdk.serving import serve as serve
     from sigil_actors.sdk.serving import serve_async as serve_async
@@ -34,6 +41,7 @@ _HOMES = {
     "Channel": "channels",
     "ChannelError": "channels",
     "InboundMessage": "channels",
+    "MediaAttachment": "channels",
     "SendRequest": "channels",
     "UserIdentity": "channels",
     "HostCallError": "errors",
@@ -45,6 +53,12 @@ _HOMES = {
     "read_launch": "launch",
     "ConfigurationError": "lifecycle",
     "Lifecycle": "lifecycle",
+    "ChatRequest": "providers",
+    "ModelInfo": "providers",
+    "Provider": "providers",
+    "ProviderError": "providers",
+    "TokenUsage": "providers",
+    "ToolCall": "providers",
     "Plugin": "serving",
     "serve": "serving",
     "serve_async": "serving",

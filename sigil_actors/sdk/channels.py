@@ -7,6 +7,7 @@ from sigil_actors._proto.common.v1 import common_pb2
 from sigil_actors._proto.plugin.v1 import channel_pb2
 
 InboundMessage = channel_pb2.InboundMessage
+MediaAttachment = channel_pb2.MediaAttachment
 SendRequest = channel_pb2.SendRequest
 UserIdentity = common_pb2.UserIdentity
 

@@ -69,7 +69,7 @@ def serve(
         lifecycle: A `Lifecycle`, or a servicer of its service.
         tool: `Tools`, or a servicer of its service; likewise `channel` and `provider`.
         channel: A `Channel`.
-        provider: A servicer of the contract's service `Provider`.
+        provider: A `Provider`.
         host: Through which the plugin asks things of its host.
         services: Servicers of another protocol than this project's own.
         cookie_key: The variable by which the host shows that it means this plugin.

@@ -6,15 +6,19 @@ import types
 import typing
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 
 import attrs
+import trio
 
 from sigil_actors._proto.common.v1 import common_pb2
 from sigil_actors._proto.plugin.v1 import tool_pb2
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.sdk.errors import ToolError
+from sigil_actors.sdk.plain_servicers import is_plain
 
-ToolFunction = Callable[..., Awaitable[str] | AsyncIterator[str]]
+ToolFunction = Callable[..., Awaitable[str] | AsyncIterator[str] | str]
+"""A plain function runs in a thread."""
 
 _JSON_TYPES: Mapping[object, str] = {
     str: "string",
@@ -49,8 +53,9 @@ class Tools:
 
     A function's name, docstring and annotations are what the host is told, where nothing else is
     given. It gets the arguments of a call by their names, and answers a text, or many by being an
-    asynchronous generator. `ToolError` is for what the caller is to read; any other error reaches
-    the caller as its type's name, and the log as a traceback.
+    asynchronous generator. A plain function may block: it runs in a thread. `ToolError` is for what
+    the caller is to read; any other error reaches the caller as its type's name, and the log as a
+    traceback.
     """
 
     def __init__(self) -> None:
@@ -126,12 +131,20 @@ class Tools:
             inspect.signature(tool.run).bind(**arguments)
         except (ValueError, TypeError) as error:
             raise ToolError(f"the arguments don't fit: {error}") from error
-        answer = tool.run(**arguments)
+        call = partial(tool.run, **arguments)
+        answer = await _in_thread(call) if is_plain(tool.run) else call()
         if isinstance(answer, AsyncIterator):
             async for text in answer:
                 yield text
         else:
-            yield await answer
+            yield answer if isinstance(answer, str) else await answer
+
+
+async def _in_thread(call: ToolFunction) -> Awaitable[str] | AsyncIterator[str] | str:
+    # In a tuple: trio takes a bare coroutine from a thread for a mistake, and here it may be what a
+    # decorator hid.
+    (answer,) = await trio.to_thread.run_sync(lambda: (call(),), abandon_on_cancel=True)
+    return answer
 
 
 def schema_of(function: ToolFunction) -> JsonObject:

@@ -1,7 +1,9 @@
 """Tools out of functions: what the host is told of them, and how a call comes out."""
 
 import json
+import threading
 from collections.abc import AsyncGenerator
+from functools import wraps
 from typing import Literal
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from sigil_actors._proto.plugin.v1 import tool_pb2
 from sigil_actors.core.json_value import JsonObject
 from sigil_actors.sdk.errors import ToolError
-from sigil_actors.sdk.tools import Tools, schema_of
+from sigil_actors.sdk.tools import ToolFunction, Tools, schema_of
 
 
 def example() -> Tools:
@@ -29,7 +31,24 @@ def example() -> Tools:
     async def fail() -> str:
         raise ToolError("it can't be done")
 
+    @tools.tool()
+    def block(text: str) -> str:
+        return f"{text} {threading.current_thread() is threading.main_thread()}"
+
+    @tools.tool()
+    @hidden
+    async def decorated() -> str:
+        return "async"
+
     return tools
+
+
+def hidden(function: ToolFunction) -> ToolFunction:
+    @wraps(function)
+    def run(**arguments: object) -> object:
+        return function(**arguments)
+
+    return run  # type: ignore[return-value] # as decorators are often written
 
 
 async def call(name: str, arguments: object) -> list[tuple[str, object]]:
@@ -46,6 +65,14 @@ async def test_a_tool_answers_its_text() -> None:
 
 async def test_a_generator_answers_in_pieces() -> None:
     assert await call("count", {"to": 2}) == [("text", "0"), ("text", "1"), ("done", True)]
+
+
+async def test_a_plain_function_runs_in_a_thread() -> None:
+    assert await call("block", {"text": "a"}) == [("text", "a False"), ("done", True)]
+
+
+async def test_a_function_that_is_asynchronous_behind_a_decorator_is_awaited() -> None:
+    assert await call("decorated", {}) == [("text", "async"), ("done", True)]
 
 
 async def test_a_tools_error_is_the_answer() -> None:
@@ -65,7 +92,7 @@ async def test_a_tool_that_isnt_there_is_an_answer() -> None:
 
 async def test_the_host_is_told_names_descriptions_and_schemas() -> None:
     told = (await example().Describe(tool_pb2.DescribeRequest(), None)).tools
-    assert [tool.name for tool in told] == ["echo", "count", "fail"]
+    assert [tool.name for tool in told] == ["echo", "count", "fail", "block", "decorated"]
     assert told[0].description == "Answer the text."
     assert told[0].input_schema["required"] == ["text"]
 

@@ -3,8 +3,6 @@
 import urllib.error
 import urllib.request
 
-import trio
-
 from sigil_actors.sdk import ToolError, Tools, serve
 
 READ_MAX = 64 * 1024  # bytes of a page
@@ -14,16 +12,10 @@ tools = Tools()
 
 
 @tools.tool()
-async def fetch(url: str) -> str:
+def fetch(url: str) -> str:  # no `async`: what blocks runs in a thread
     """Fetch a page; answer its beginning."""
     if not url.startswith(("http://", "https://")):
         raise ToolError(f"{url!r} is no address of a page")
-    # The standard library blocks, so it has a thread of its own.
-    return await trio.to_thread.run_sync(read, url, abandon_on_cancel=True)
-
-
-def read(url: str) -> str:
-    """Return the beginning of a page, or why there is none."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as page:  # noqa: S310 - checked above
             return str(page.read(READ_MAX).decode(errors="replace"))
