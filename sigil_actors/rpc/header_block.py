@@ -145,8 +145,16 @@ class BlockDecoder:
         self._cache: dict[bytes, Block] = {}
 
     def settings_acknowledged(self) -> None:
-        """Hold the peer to the table size that we offered."""
+        """Hold the peer to the table size that we offered.
+
+        It has to say in its next block that it shrinks its table. Some peers that never use one
+        (.NET's client) leave that out, so no table is taken for granted: whoever does refer to an
+        entry fails then. Only for none at all, since two tables of different sizes could disagree
+        about an entry without anyone noticing.
+        """
         self._decoder.max_allowed_table_size = self._limits.table_size
+        if self._limits.table_size == 0:
+            self._decoder.header_table_size = 0
 
     def decode(self, raw: bytes) -> Block:
         """Return the block. Every block of a connection has to pass here, in its order.

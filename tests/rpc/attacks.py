@@ -52,6 +52,8 @@ class Attack:
     """Whether the victim is a client, which has made one request."""
     answer_bytes: int = 0
     """With how much the victim answers each request at once; 0 if it doesn't."""
+    acknowledges: bool = True
+    """Whether the peer has acknowledged our settings, and with them that there is no table."""
     step_s: float = _STEP_S
     reads_nothing: bool = False
     """The peer takes nothing of what we send."""
@@ -411,6 +413,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack(
         name="a reference that multiplies",
         chunks=_once(request(0, _ENTRY + b"\xbe" * 9000)),
+        acknowledges=False,
         ends="header list too large",
     ),
     Attack(name="blocks that fill the cache", chunks=_cache_filler, answer_bytes=1000),
@@ -473,7 +476,9 @@ class _Victim:
         )
         self.ends = ""
         self.sent = 0
-        hello = frames.settings([]) + frames.SETTINGS_ACK + frames.window_update(0, 1 << 30)
+        hello = frames.settings([]) + frames.window_update(0, 1 << 30)
+        if attack.acknowledges:
+            hello += frames.SETTINGS_ACK
         if attack.client:
             self.connection.request(FIRST_BLOCK, end=True)
         else:

@@ -72,7 +72,7 @@ def plain_h2(events: Iterable[h2.events.Event]) -> list[Plain]:
             case h2.events.PingAckReceived():
                 plain.append(("pong", bytes(event.ping_data or b"")))
             case h2.events.ConnectionTerminated():
-                debug = bytes(event.additional_data or b"")
+                debug = bytes(event.additional_data or b"")[: frames.DEBUG_BYTES_MAX]
                 last_id = (event.last_stream_id or 0) & frames.STREAM_ID_MAX
                 plain.append(("goaway", int(event.error_code or 0), last_id, debug))
             case h2.events.RemoteSettingsChanged():

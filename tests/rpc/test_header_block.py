@@ -112,6 +112,13 @@ def test_a_block_is_decoded_once_and_then_known_by_its_bytes() -> None:
     assert decoder.decode(encode(REQUEST)) is decoder.decode(encode(REQUEST))
 
 
+def test_a_table_cant_grow_again_once_it_is_gone() -> None:
+    decoder = BlockDecoder(Limits())
+    decoder.settings_acknowledged()
+    with pytest.raises(ViolationError):
+        decoder.decode(b"\x3f\xe1\x1f" + encode(REQUEST))
+
+
 def test_nothing_is_known_by_its_bytes_while_the_peer_keeps_a_table() -> None:
     decoder = BlockDecoder(Limits())
     first = decoder.decode(b"\x40\x01a\x011")
@@ -136,12 +143,22 @@ def test_the_cache_never_outgrows_its_bound() -> None:
         assert len(decoder._cache) <= 3
 
 
-def test_after_our_settings_are_acknowledged_the_table_has_to_go() -> None:
+def test_once_our_settings_are_acknowledged_the_table_is_gone() -> None:
     decoder = BlockDecoder(Limits())
+    decoder.decode(b"\x40\x01a\x011")
     decoder.settings_acknowledged()
+    assert decoder.decode(encode(REQUEST)).pairs == REQUEST
+    assert decoder.decode(encode(REQUEST)) is decoder.decode(encode(REQUEST))
     with pytest.raises(ViolationError) as raised:
-        decoder.decode(encode(REQUEST))
+        decoder.decode(b"\xbe")
     assert raised.value.code is Code.COMPRESSION_ERROR
+
+
+def test_a_table_that_is_only_smaller_has_to_be_announced() -> None:
+    decoder = BlockDecoder(Limits(table_size=100))
+    decoder.settings_acknowledged()
+    with pytest.raises(ViolationError):
+        decoder.decode(encode(REQUEST))
 
 
 @pytest.mark.parametrize(
