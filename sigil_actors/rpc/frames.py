@@ -121,7 +121,10 @@ def headers(stream_id: int, block: bytes, *, end: bool, frame_max: int) -> bytes
     """Return a header block as HEADERS, and CONTINUATIONs where it exceeds the peer's frames."""
     flags = END_STREAM if end else 0
     if len(block) <= frame_max:
-        return frame(HEADERS, flags | END_HEADERS, stream_id, block)
+        length = len(block)
+        return (
+            HEAD.pack(length >> 8, length & 0xFF, HEADERS, flags | END_HEADERS, stream_id) + block
+        )
     parts = [frame(HEADERS, flags, stream_id, block[:frame_max])]
     for start in range(frame_max, len(block), frame_max):
         last = start + frame_max >= len(block)

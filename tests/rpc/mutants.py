@@ -188,9 +188,9 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "trailers-do-not-end",
         "connection",
-        "            events.append(TrailersReceived(stream, block))\n"
+        "            events.append(_new_tuple(TrailersReceived, (stream, block)))\n"
         "            self._end_remote(stream)\n",
-        "            events.append(TrailersReceived(stream, block))\n",
+        "            events.append(_new_tuple(TrailersReceived, (stream, block)))\n",
         "a stream stays open for ever.",
     ),
     _mutant(
