@@ -40,11 +40,14 @@ ACTIONS = frozenset(
         "plugin_approved",
         "audit_gap",
         "sandbox_disabled",
+        "sandbox_proof",
+        "egress",
     }
 )
 RESULTS = frozenset(
     {
         *("allowed", "denied", "registered", "approved", "gap", "quarantined", "disabled"),
+        *("holds", "broken", "ended"),
         *("ok", "error", "cancelled", "crashed", "limit", "stopped"),
         *(state.value for state in PluginState),
         *(verb.value for verb in Verb),

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 import sigil_actors
 from sigil_actors.cli.demo_acts import play
+from sigil_actors.cli.demo_process import hostile_plugin
 from sigil_actors.cli.demo_story import Story
 from sigil_actors.cli.errors import PathNotFoundError
 from sigil_actors.cli.exit_codes import ExitCode
@@ -33,7 +34,8 @@ def demo(
     """Show the whole story in a minute: no root, no network.
 
     Runs the example plugins in a temporary folder: a tool that works, one that asks for too much,
-    one that never ends, one that crashes; then reads the audit log and tampers with a copy of it.
+    one that tries to break out of its sandbox (where this machine can make one), one that never
+    ends, one that crashes; then reads the audit log and tampers with a copy of it.
     A text that is piped in is worked on as well.
     """
     output = Output(as_json=json)
@@ -42,9 +44,11 @@ def demo(
     folder = _examples() if plugins is None else plugins
     check_plugins_folder(folder)
 
+    hostile = hostile_plugin(folder.resolve().parents[1])
+
     async def carry_out() -> int:
         with tempfile.TemporaryDirectory(prefix="sigil-actors-demo-") as state:
-            facts = await play(folder, Path(state), Story(output))
+            facts = await play(folder, Path(state), hostile, Story(output))
         if output.as_json:
             output.document(facts)
         return ExitCode.OK

@@ -7,6 +7,7 @@ from pathlib import Path
 import trio
 
 from sigil_actors import SqliteAuditStore, open_runtime, verify_log
+from sigil_actors.cli.demo_process import NAME as HOSTILE
 from sigil_actors.cli.demo_story import Story
 from sigil_actors.cli.demo_tamper import flip_one_byte
 from sigil_actors.cli.demo_text import SourceText, large_text, piped_text
@@ -24,6 +25,7 @@ from sigil_actors.control.runtime_json import (
 from sigil_actors.core.audit_entry import AuditEntry, AuditFilter
 from sigil_actors.core.capability import CapabilitySet
 from sigil_actors.core.json_value import JsonObject
+from sigil_actors.core.manifest import Manifest
 from sigil_actors.errors import (
     GuestTrapError,
     LimitExceededError,
@@ -44,8 +46,10 @@ CRASH_ROUNDS_MAX = 50  # many times what its manifest allows before the quaranti
 MEANWHILE = "demo-meanwhile"
 
 
-async def play(plugins: Path, state: Path, story: Story) -> JsonObject:
-    """Play all acts; return their facts.
+async def play(
+    plugins: Path, state: Path, hostile: tuple[Manifest, Path] | None, story: Story
+) -> JsonObject:
+    """Play all acts; return their facts. `hostile` is the plugin that is a program, if one can be.
 
     Raises:
         DemoFailedError: something didn't go as it should.
@@ -54,15 +58,22 @@ async def play(plugins: Path, state: Path, story: Story) -> JsonObject:
     log = audit_folder(state)
     store = SqliteAuditStore(log)
     facts: dict[str, JsonObject | None] = {}
-    async with open_runtime(plugins, audit_store=store, state_dir=state) as runtime:
+    async with open_runtime(
+        plugins,
+        manifests=() if hostile is None else (hostile,),
+        audit_store=store,
+        state_dir=state,
+    ) as runtime:
         # All of them, so that the table of the first act shows none that is still loading.
-        for name in {*NEEDED, *(status.name for status in runtime.list())}:
+        for name in {*NEEDED, *(status.name for status in runtime.list())} - {HOSTILE}:
             await runtime.wait_until_running(name)
+        held_back = await _try_to_run(runtime, hostile)
         session = _session(runtime, "demo")
         facts["discovered"] = _discovery(runtime, plugins, story)
         facts["text"] = await _text(session, large_text(), story)
         facts["piped"] = await _piped(session, story)
         facts["denied"] = await _denial(runtime, session, story)
+        facts["hostile"] = await _hostile(runtime, store, held_back, story)
         facts["endless"] = await _endless(session, story)
         facts["crasher"] = await _crashes(runtime, session, story)
     entries = await store.query(AuditFilter())
@@ -150,6 +161,46 @@ async def _denial(runtime: Runtime, session: Session, story: Story) -> JsonObjec
     _must(not explanation.verdict.allowed, "the greedy plugin was allowed something")
     story.say(explanation.text())
     return {"answer": answer, "explanation": explanation_json(explanation)}
+
+
+async def _try_to_run(runtime: Runtime, hostile: tuple[Manifest, Path] | None) -> str:
+    """Wait for the hostile plugin; return why it can't run here, empty where it runs."""
+    if hostile is None:
+        return (
+            "no Python of this version that a plugin's own user may start (this host is root, and"
+            " its Python lies in a private home)"
+        )
+    try:
+        await runtime.wait_until_running(HOSTILE)
+    except SigilError as error:
+        return str(error)
+    return ""
+
+
+async def _hostile(
+    runtime: Runtime, store: SqliteAuditStore, held_back: str, story: Story
+) -> JsonObject:
+    if held_back:
+        story.act("No program as a plugin: this machine can't run one in a sandbox")
+        story.say(held_back)
+        story.say("What to do about it: sigil-actors doctor")
+        return {"skipped": held_back}
+    story.act("A hostile program is a plugin: it tries to break out of its sandbox")
+    answer = await _session(runtime, "demo").execute_text(HOSTILE, "try-everything")
+    lines = answer.splitlines()
+    for line in lines:
+        (story.good if line.startswith("held: ") else story.bad)(line)
+    usage = runtime.get(HOSTILE).usage
+    if usage is not None:
+        story.say(
+            f"It uses {usage.memory_bytes / 1024**2:.0f} MiB, {usage.cpu_s:.2f} s of processor,"
+            f" {usage.pids} processes and threads"
+        )
+    proofs = await store.query(AuditFilter(action="sandbox_proof"))
+    held = proofs[-1].details["held"]
+    story.good(f"Before it was started, {held} attacks were tried in its sandbox, and all held.")
+    _must(all(line.startswith("held: ") for line in lines), "the hostile plugin got something")
+    return {"answers": lines, "attacks_held_before": held}
 
 
 async def _endless(session: Session, story: Story) -> JsonObject:

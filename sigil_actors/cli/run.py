@@ -54,6 +54,14 @@ def run(
             help="Leave changes of the plugins folder alone until SIGHUP or reload.",
         ),
     ] = False,
+    unsafe_no_sandbox: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            show_default=False,
+            help="Run programs as plugins without a sandbox, with all that you may do yourself.",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> int:
     """Run the supervisor in the foreground until a signal ends it.
@@ -68,7 +76,7 @@ def run(
     with logging_in_background(as_json=json, level=logging.INFO):
         check_plugins_folder(folder)
         configs = read_config(config)
-        settings = RuntimeSettings(watch_plugins=not no_watch)
+        settings = RuntimeSettings(watch_plugins=not no_watch, unsafe_no_sandbox=unsafe_no_sandbox)
         return trio.run(_supervise, folder, state, configs, settings, output)
 
 

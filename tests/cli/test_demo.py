@@ -5,11 +5,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sigil_actors.cli.demo_process import plugin_python
 from sigil_actors.cli.demo_text import large_text, piped_text
 from tests.cli.command import EXAMPLES, PATIENCE_S, environment, error_of, on_terminal, sigil
 
@@ -69,6 +71,28 @@ def test_the_greedy_plugin_was_denied_and_that_was_explained(facts: dict[str, An
     ]  # fmt: skip
 
 
+def test_the_hostile_program_got_nothing_or_why_it_cant_run_here_is_told(
+    facts: dict[str, Any],
+) -> None:
+    hostile = facts["hostile"]
+    if "skipped" in hostile:
+        assert hostile["skipped"]
+        return
+    assert len(hostile["answers"]) == 12
+    assert all(line.startswith("held: ") for line in hostile["answers"])
+    assert hostile["attacks_held_before"] >= 25
+    assert facts["audit"]["results"]["sandbox_proof holds"] == 1
+
+
+def test_the_hostile_program_runs_where_there_is_a_sandbox(
+    facts: dict[str, Any], require: Callable[[str], None]
+) -> None:
+    require("bwrap")
+    if plugin_python() is None:
+        pytest.skip("no Python of this version that a plugin's own user may start")
+    assert "skipped" not in facts["hostile"]
+
+
 def test_the_endless_plugin_was_stopped_by_its_bound(facts: dict[str, Any]) -> None:
     assert facts["endless"]["error"]["type"] == "LimitExceededError"
     assert facts["endless"]["error"]["facts"]["key"].startswith("execution.wasm.")
@@ -114,7 +138,7 @@ def test_the_story_is_readable_and_coloured_on_a_terminal(facts: dict[str, Any])
     code, shown = on_terminal(["demo"], columns=120)
     assert code == 0
     story = re.sub(rb"\x1b\[[0-9;]*m", b"", shown).decode()
-    assert shown.count(b"\x1b[1;36m") == 9
+    assert shown.count(b"\x1b[1;36m") == 10
     assert "\x1b" not in story
     for number in range(1, 10):
         assert f"\n{number}. " in f"\n{story}"
