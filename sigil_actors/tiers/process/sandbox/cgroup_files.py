@@ -16,6 +16,9 @@ from sigil_actors.core.calls import Usage
 from sigil_actors.core.host_facts import CgroupVersion
 from sigil_actors.core.sandbox_plan import SandboxLimits
 
+PREFIX: Final = "sigil-"
+"""What the names of a runtime's own groups begin with."""
+
 CPU_PERIOD_US: Final = 100_000
 """The kernel's default: after its share of this time, a group waits for the next period."""
 CPU_QUOTA_MIN_US: Final = 1_000

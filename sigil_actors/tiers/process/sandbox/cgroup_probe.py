@@ -15,7 +15,7 @@ import attrs
 
 from sigil_actors.core.host_facts import Cgroups, CgroupVersion
 from sigil_actors.tiers.process.sandbox.cgroup_delegation import can_make_room
-from sigil_actors.tiers.process.sandbox.cgroups import PREFIX
+from sigil_actors.tiers.process.sandbox.cgroup_files import PREFIX, processes
 
 NEEDED: Final = ("memory", "pids")
 WANTED: Final = (*NEEDED, "cpu")
@@ -45,6 +45,21 @@ def probe_cgroups(proc: Path = Path("/proc/self")) -> Cgroups | None:
     except OSError:
         return None
     return _version_2(mounts, own) or _version_1(mounts, own)
+
+
+def own_group(proc: Path = Path("/proc/self")) -> Path | None:
+    """Return a group that this process is in now and may move processes to; None where none is."""
+    try:
+        mounts = tuple(_mounts((proc / "mountinfo").read_text()))
+        own = dict(_own_groups((proc / "cgroup").read_text()))
+    except OSError:
+        return None
+    for mount in mounts:
+        for controller in ("",) if mount.kind == "cgroup2" else mount.controllers & {*WANTED}:
+            folder = _own_folder(mount, own.get(controller, ""))
+            if os.access(folder / "cgroup.procs", os.W_OK) and os.getpid() in processes(folder):
+                return folder
+    return None
 
 
 def _mounts(text: str) -> Iterator[_Mount]:

@@ -22,6 +22,7 @@ from sigil_actors.core.host_facts import Cgroups, CgroupVersion
 from sigil_actors.core.sandbox_plan import SandboxLimits
 from sigil_actors.tiers.process.sandbox.cgroup_delegation import enable, made_room
 from sigil_actors.tiers.process.sandbox.cgroup_files import (
+    PREFIX,
     Folders,
     attach,
     kill_all,
@@ -29,8 +30,7 @@ from sigil_actors.tiers.process.sandbox.cgroup_files import (
     read_usage,
     write_limits,
 )
-
-PREFIX = "sigil-"
+from sigil_actors.tiers.process.sandbox.cgroup_probe import own_group
 
 REMOVE_S = 5.0
 """Seconds that a group may take to become empty once it was killed; longer only where a process is
@@ -49,9 +49,25 @@ SWEPT_MAX = 4096
 class Cgroup:
     """One instance's group."""
 
-    def __init__(self, version: CgroupVersion, folders: Folders) -> None:
+    def __init__(self, version: CgroupVersion, folders: Folders, limits: SandboxLimits) -> None:
         self._version = version
         self._folders = folders
+        self._limits = limits
+
+    async def make(self) -> None:
+        """Make and bound it, and make moves to it quick; once, first.
+
+        Raises:
+            OSError: it couldn't be made or bounded.
+        """
+        # Not abandoned on cancel: the thread would make it behind the back of its removal.
+        await run_in_worker(self._make, abandon_on_cancel=False)
+
+    def _make(self) -> None:
+        for folder in set(self._folders.values()):
+            folder.mkdir()
+        write_limits(self._version, self._folders, self._limits)
+        hasten_moves()
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -99,28 +115,28 @@ class CgroupMaker:
 
     @asynccontextmanager
     async def open_group(self, limits: SandboxLimits) -> AsyncGenerator[Cgroup, None]:
-        """Give a bounded group; when the block is left, all that is in it is killed, and it too.
+        """Give a group that is still to be made; all that is in it ends with the block, and it too.
 
-        Raises:
-            OSError: it couldn't be made or bounded.
+        Two steps, so that it can be made at the same time as something else.
         """
         self._made += 1
         name = str(self._made)
         group = {controller: folder / name for controller, folder in self._folders.items()}
         try:
-            # Not abandoned on cancel: the thread would make it behind the back of its removal.
-            await run_in_worker(
-                lambda: _make_group(self._facts.version, group, limits), abandon_on_cancel=False
-            )
-            yield Cgroup(self._facts.version, group)
+            yield Cgroup(self._facts.version, group, limits)
         finally:
             await _remove(group)
 
 
-def _make_group(version: CgroupVersion, group: Folders, limits: SandboxLimits) -> None:
-    for folder in set(group.values()):
-        folder.mkdir()
-    write_limits(version, group, limits)
+def hasten_moves() -> None:
+    """Have the kernel get ready to move processes, which takes it some 7 ms after a while without.
+
+    It waits until all processors have noticed, for the first move only. So this process is moved to
+    where it is already, which can be done while bubblewrap is still being started.
+    """
+    if (folder := own_group()) is not None:
+        with suppress(OSError):
+            (folder / "cgroup.procs").write_text(str(os.getpid()))
 
 
 async def _remove(group: Folders) -> None:

@@ -124,20 +124,23 @@ async def open_sandboxed_program(
         bound = _write_bound(plan, folders, write_bytes_max)
         await _check_bound(plan.plugin, bound)
         gates = stack.enter_context(open_gates())
-        child = await _spawn(plan, options, limits, folders, gates, host, identity)
-        await stack.enter_async_context(child)
-        stack.enter_context(host.guard.forgetting(child.pid))
-        status = BwrapStatus(gates.take_status())
-        stack.push_async_callback(status.aclose)
-        group = await _open_group(stack, host.cgroups, plan)
-        first = await _first_process(plan.plugin, child, status)
-        stack.callback(first.close)
-        stack.enter_context(host.guard.watching(first.pid))
-        stack.push_async_callback(_end, first, child)
-        # At the same time: to move a process, the kernel waits some milliseconds for itself.
+        group = None
+        if host.cgroups is not None:
+            group = await stack.enter_async_context(host.cgroups.open_group(plan.limits))
+        # At the same time, since either takes its milliseconds.
         async with open_bare_nursery() as nursery:
-            nursery.start_soon(gates.wait_complete)
-            await _bind(plan.plugin, child, first, group, limits, identity)
+            nursery.start_soon(_make, plan.plugin, group)
+            child = await _spawn(plan, options, limits, folders, gates, host, identity)
+            await stack.enter_async_context(child)
+            stack.enter_context(host.guard.forgetting(child.pid))
+            status = BwrapStatus(gates.take_status())
+            stack.push_async_callback(status.aclose)
+            first = await _first_process(plan.plugin, child, status)
+            stack.callback(first.close)
+            stack.enter_context(host.guard.watching(first.pid))
+            stack.push_async_callback(_end, first, child)
+            await gates.wait_complete()
+        await _bind(plan.plugin, child, first, group, limits, identity)
         if first.is_over():
             raise await _failure(plan.plugin, child)
         check_mounted(plan.plugin, first.pid, options.unpinned, folders)
@@ -185,16 +188,14 @@ async def _check_bound(plugin: str, bound: WriteBound) -> None:
         )
 
 
-async def _open_group(
-    stack: AsyncExitStack, cgroups: CgroupMaker | None, plan: SandboxPlan
-) -> Cgroup | None:
-    if cgroups is None:
-        return None
+async def _make(plugin: str, group: Cgroup | None) -> None:
+    if group is None:
+        return
     try:
-        return await stack.enter_async_context(cgroups.open_group(plan.limits))
+        await group.make()
     except OSError as error:
         raise SandboxUnavailableError(
-            f"no bounded group of processes can be made for the plugin {plan.plugin!r}: {error}",
+            f"no bounded group of processes can be made for the plugin {plugin!r}: {error}",
             remedy="Look who changed /sys/fs/cgroup since the host was started",
         ) from error
 

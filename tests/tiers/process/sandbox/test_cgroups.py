@@ -14,12 +14,13 @@ from sigil_actors.core.host_facts import Cgroups, CgroupVersion
 from sigil_actors.core.sandbox_plan import SandboxLimits
 from sigil_actors.tiers.process.sandbox.cgroup_delegation import can_make_room, made_room
 from sigil_actors.tiers.process.sandbox.cgroup_files import (
+    PREFIX,
     read_memory_kills,
     read_usage,
     write_limits,
 )
 from sigil_actors.tiers.process.sandbox.cgroup_probe import probe_cgroups
-from sigil_actors.tiers.process.sandbox.cgroups import PREFIX, open_cgroups
+from sigil_actors.tiers.process.sandbox.cgroups import open_cgroups
 from tests.tiers.process.machine import is_alive
 
 LIMITS = SandboxLimits(memory_bytes=64 << 20, pids=20, open_files=100, cpu=0.5)
@@ -46,6 +47,7 @@ def sleeper() -> Iterator[int]:
 async def test_a_group_is_bounded_and_gone_with_its_block(cgroups: Cgroups, sleeper: int) -> None:
     async with open_cgroups(cgroups) as maker:
         async with maker.open_group(LIMITS) as group:
+            await group.make()
             await group.attach(sleeper)
             told = {
                 file.name: file.read_text().strip()
@@ -96,6 +98,7 @@ async def test_version_2_kills_what_is_in_a_group_at_once(sleeper: int) -> None:
     facts = attrs.evolve(facts, folders={offered[0]: str(UNIFIED)})
     async with open_cgroups(facts) as maker:
         async with maker.open_group(LIMITS) as group:
+            await group.make()
             await group.attach(sleeper)
             (folder,) = group.folders
             assert (folder / "cgroup.kill").exists()

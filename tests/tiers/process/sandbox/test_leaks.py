@@ -15,7 +15,8 @@ import trio
 from sigil_actors.core.host_facts import HostFacts
 from sigil_actors.errors import SigilError
 from sigil_actors.tiers.process.sandbox import launch
-from sigil_actors.tiers.process.sandbox.cgroups import PREFIX, open_cgroups
+from sigil_actors.tiers.process.sandbox.cgroup_files import PREFIX
+from sigil_actors.tiers.process.sandbox.cgroups import open_cgroups
 from sigil_actors.tiers.process.sandbox.launch import open_sandboxed_program
 from tests.tiers.process.machine import children, descriptors, eventually, is_alive
 from tests.tiers.process.sandbox.sandboxes import (
