@@ -1,6 +1,7 @@
 """One call as its caller sees it."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable
+from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 class Call(MessageStream):
     """One call. Iterate over it, or `read`, `write` and `done_writing`, as its method streams.
 
-    A context manager too: leaving the block cancels what isn't over, which a bare `break` doesn't.
+    Await it for the one answer of a method that has one. It is a context manager too: leaving the
+    block cancels what isn't over, which a bare `break` doesn't. Inside the block, cancelling a
+    `read` or a `write` cancels just that; without one it cancels the call, since nobody else would.
     """
 
     __slots__ = (
@@ -28,10 +31,12 @@ class Call(MessageStream):
         "_decode",
         "_details",
         "_encode",
+        "_has_block",
         "_initial",
-        "_pump",
+        "_opening",
         "_readers",
         "_request_error",
+        "_scopes",
         "_trailing",
         "_wants_initial",
         "_writers",
@@ -48,7 +53,12 @@ class Call(MessageStream):
         self._initial: Metadata | None = None
         self._trailing: Metadata = ()
         self._request_error: Exception | None = None
-        self._pump: trio.CancelScope | None = None
+        self._has_block = False
+        """Whether an `async with` answers for its end."""
+        self._opening: trio.Event | None = None
+        """Set when another task has opened it; None while nobody does."""
+        self._scopes: tuple[trio.CancelScope, ...] = ()
+        """Of what runs for the call and ends with it."""
         self._wants_initial = False
         self._readers = Waiter()
         self._writers = Waiter()
@@ -77,8 +87,8 @@ class Call(MessageStream):
             self._trailing = trailing
             if self._initial is None:
                 self._initial = ()
-            if self._pump is not None:
-                self._pump.cancel()
+            for scope in self._scopes:
+                scope.cancel()
         self._readers.wake()
         self._writers.wake()
 
@@ -120,7 +130,7 @@ class Call(MessageStream):
         await self._begun()
         self._wants_initial = True
         while self._initial is None:
-            await self._wait()
+            await self._wait(self._readers)
         return self._initial
 
     def cancel(self) -> None:
@@ -159,12 +169,11 @@ class Call(MessageStream):
             RpcError: the call is over.
         """
         await self._begun()
+        await self._check_cancelled()
         self._check_going_on()
         self._channel.send(self, pack(self._encode(message) if self._encode else message))
-        if self.pending is None:
-            await trio.lowlevel.checkpoint_if_cancelled()
         while self.pending is not None and self._code is None:
-            await self._writers.wait()
+            await self._wait(self._writers)
 
     async def done_writing(self) -> None:
         """Say that no more messages follow."""
@@ -172,8 +181,12 @@ class Call(MessageStream):
         if not self.local_done and not self.end_after and self._code is None:
             self._channel.send(self, b"", end=True)
 
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self.only_message().__await__()
+
     async def __aenter__(self) -> Self:
         await self._begun()
+        self._has_block = True
         return self
 
     async def __aexit__(
@@ -193,7 +206,7 @@ class Call(MessageStream):
         while not waiting:
             if self._code is not None:
                 return None
-            await self._wait()
+            await self._wait(self._readers)
         body = waiting.popleft()
         if not waiting and self.unread:
             unread, self.unread = self.unread, 0
@@ -206,13 +219,10 @@ class Call(MessageStream):
         Raises:
             RpcError: the status isn't OK, or there isn't just one message.
         """
-        await self._begun()
-        try:
-            while self._code is None:
-                await self._readers.wait()
-        except BaseException:
-            self.cancel()
-            raise
+        if self._begin is not None or self._opening is not None:
+            await self._begun()
+        while self._code is None:
+            await self._wait(self._readers)
         self._raise_status()
         if len(self.messages) != 1:
             raise RpcError(
@@ -240,33 +250,53 @@ class Call(MessageStream):
                 self._trailing,
             ) from error
 
+    async def open_later(self, open_now: Callable[[], None], deadline: float) -> None:
+        """Open the call when it is its turn. Where it is over before, its status tells."""
+        with self._run(trio.CancelScope(deadline=deadline)) as scope:
+            await self._channel.wait_for_turn()
+        if trio.current_time() >= deadline:
+            self._abandon("Deadline Exceeded", StatusCode.DEADLINE_EXCEEDED)
+        if self._code is None:
+            open_now()
+        elif not scope.cancelled_caught:
+            self._channel.give_turn_back()
+
     async def send_all(self, requests: AsyncIterable[Any] | Iterable[Any]) -> None:
         """Send every request, then half-close. Ends with the call; keeps the iterator's error."""
-        with trio.CancelScope() as self._pump:
-            if self._code is not None:
-                return
+        with self._run(trio.CancelScope()):
             try:
-                if isinstance(requests, AsyncIterable):
-                    async for request in requests:
-                        await self.write(request)
-                else:
-                    for request in requests:
-                        await self.write(request)
-                await self.done_writing()
+                await self._send_each(requests)
             except RpcError:
                 pass  # the call is over: its reader is told
             except Exception as error:  # noqa: BLE001 - the caller's own iterator, raised to the caller
                 self._request_error = error
                 self._abandon("the iterator of requests raised")
 
+    async def _send_each(self, requests: AsyncIterable[Any] | Iterable[Any]) -> None:
+        if isinstance(requests, AsyncIterable):
+            async with AsyncExitStack() as stack:
+                if isinstance(requests, AsyncGenerator):
+                    # Else its clean-up runs whenever it is collected, outside of any task.
+                    await stack.enter_async_context(aclosing(requests))
+                async for request in requests:
+                    await self.write(request)
+        else:
+            for request in requests:
+                await self.write(request)
+        await self.done_writing()
+
     async def expire(self, deadline: float) -> None:
         """End the call at its deadline."""
-        with trio.CancelScope() as scope:
-            while self._code is None:
-                await trio.sleep_until(deadline)
-                if self._code is None:
-                    self._abandon("Deadline Exceeded", StatusCode.DEADLINE_EXCEEDED)
-        del scope
+        with self._run(trio.CancelScope()):
+            await trio.sleep_until(deadline)
+            self._abandon("Deadline Exceeded", StatusCode.DEADLINE_EXCEEDED)
+
+    def _run(self, scope: trio.CancelScope) -> trio.CancelScope:
+        """Have a scope end with the call."""
+        self._scopes += (scope,)
+        if self._code is not None:
+            scope.cancel()
+        return scope
 
     def _abandon(self, why: str, code: StatusCode = StatusCode.CANCELLED) -> None:
         if self._code is None:
@@ -287,19 +317,43 @@ class Call(MessageStream):
             raise RpcError(self._code, self._details, self._trailing, self._initial or ())
 
     async def _begun(self) -> None:
+        """Open the call if that had to wait; where another task is about to, wait for it."""
         begin, self._begin = self._begin, None
         if begin is None:
+            if self._opening is not None:
+                await self._opening.wait()
             return
+        self._opening = trio.Event()
         try:
             await begin()
+        except RpcError as error:
+            self.finish(error.code(), error.details())
+            raise
         except BaseException:
             self.cancel()
+            raise
+        finally:
+            self._opening.set()
+            self._opening = None
+
+    async def _check_cancelled(self) -> None:
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except BaseException:
+            self._leave()
             raise
 
-    async def _wait(self) -> None:
-        """Wait until something arrives; a reader that is cancelled cancels the call."""
+    async def _wait(self, waiter: Waiter) -> None:
+        """Wait until something arrives, or there is room."""
         try:
-            await self._readers.wait()
+            await waiter.wait()
+        except trio.BusyResourceError:
+            raise  # that the caller has two readers is no reason to end the call
         except BaseException:
-            self.cancel()
+            self._leave()
             raise
+
+    def _leave(self) -> None:
+        """Cancel a call whose caller is cancelled, unless a block answers for it."""
+        if not self._has_block:
+            self.cancel()

@@ -1,19 +1,17 @@
 """A client's connection: what stubs that grpcio-tools generates call their methods on."""
 
-import errno
-import os
-import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import trio
 
 from sigil_actors.actors.nursery import open_bare_nursery
 from sigil_actors.rpc.call import Call
-from sigil_actors.rpc.call_headers import read_response, read_trailers, request_block
+from sigil_actors.rpc.call_headers import read_response, read_trailers
 from sigil_actors.rpc.connection import Connection
+from sigil_actors.rpc.dialing import Address, connect
 from sigil_actors.rpc.events import (
     ConnectionClosed,
     DataReceived,
@@ -27,8 +25,16 @@ from sigil_actors.rpc.frames import Code
 from sigil_actors.rpc.hpack_encoding import header
 from sigil_actors.rpc.http2_error import UsageError
 from sigil_actors.rpc.limits import Limits
-from sigil_actors.rpc.messages import MESSAGE_BYTES_MAX, pack
+from sigil_actors.rpc.messages import MESSAGE_BYTES_MAX
 from sigil_actors.rpc.metadata import Given, encode_metadata, encode_timeout
+from sigil_actors.rpc.methods import (
+    Decode,
+    Encode,
+    StreamStream,
+    StreamUnary,
+    UnaryStream,
+    UnaryUnary,
+)
 from sigil_actors.rpc.session import Keepalive, Session
 from sigil_actors.rpc.status import Metadata, RpcError, StatusCode, status_of_reset
 from sigil_actors.rpc.transport import Transport
@@ -39,11 +45,6 @@ HANDSHAKE_TIMEOUT_S: Final = 10.0
 CALLS_BEFORE_SETTINGS: Final = 100
 """Calls at a time until the server has said how many it takes: fewer than that none offers, as the
 protocol recommends it."""
-
-Address: TypeAlias = str | socket.socket
-Encode: TypeAlias = Callable[[Any], bytes] | None
-Decode: TypeAlias = Callable[[bytes], Any] | None
-Requests: TypeAlias = AsyncIterable[Any] | Iterable[Any]
 
 
 class Channel(Session[Call]):
@@ -89,7 +90,7 @@ class Channel(Session[Call]):
         request_serializer: Encode = None,
         response_deserializer: Decode = None,
         **_options: object,
-    ) -> "UnaryUnary":
+    ) -> UnaryUnary:
         """Return a method that takes one message and answers one."""
         return UnaryUnary(self, path, request_serializer, response_deserializer)
 
@@ -99,7 +100,7 @@ class Channel(Session[Call]):
         request_serializer: Encode = None,
         response_deserializer: Decode = None,
         **_options: object,
-    ) -> "UnaryStream":
+    ) -> UnaryStream:
         """Return a method that takes one message and answers many."""
         return UnaryStream(self, path, request_serializer, response_deserializer)
 
@@ -109,7 +110,7 @@ class Channel(Session[Call]):
         request_serializer: Encode = None,
         response_deserializer: Decode = None,
         **_options: object,
-    ) -> "StreamUnary":
+    ) -> StreamUnary:
         """Return a method that takes many messages and answers one."""
         return StreamUnary(self, path, request_serializer, response_deserializer)
 
@@ -119,7 +120,7 @@ class Channel(Session[Call]):
         request_serializer: Encode = None,
         response_deserializer: Decode = None,
         **_options: object,
-    ) -> "StreamStream":
+    ) -> StreamStream:
         """Return a method that takes many messages and answers many."""
         return StreamStream(self, path, request_serializer, response_deserializer)
 
@@ -154,6 +155,10 @@ class Channel(Session[Call]):
                 await self._slots.park()
         finally:
             self._waiting -= 1
+
+    def give_turn_back(self) -> None:
+        """Let the next one have a turn that came too late to be of use."""
+        self._free_slot()
 
     def open(self, call: Call, head: bytes) -> None:
         """Send the first block of a call."""
@@ -219,6 +224,13 @@ class Channel(Session[Call]):
     def _free_slot(self) -> None:
         if self._waiting:
             self._slots.unpark()
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        """Hang up on a server that goes away, after the last call: it waits for that."""
+        connection = self.connection
+        if connection.goaway_received and not connection.streams and not connection.closed:
+            self.end()
 
     def _finish(
         self, call: Call, code: StatusCode, details: str = "", trailing: Metadata = ()
@@ -284,6 +296,7 @@ class Channel(Session[Call]):
         said = event.debug[:100].decode("latin-1")
         self.reason = f"the server is going away (code {event.code}{', ' if said else ''}{said})"
         self._slots.unpark_all()
+        self._close_if_done()
 
     def _on_closed(self, event: ConnectionClosed) -> None:
         self.reason = event.text
@@ -305,193 +318,6 @@ class Channel(Session[Call]):
         if not self.connection.closed:
             self.reason = "the channel was closed"
         self.end()
-
-
-class _Method:
-    """One method of a service, as stubs hold it."""
-
-    def __init__(self, channel: Channel, path: str, encode: Encode, decode: Decode) -> None:
-        self._channel = channel
-        self._encode = encode
-        self._decode = decode
-        self._block = request_block(path.encode(), channel.authority, channel.scheme)
-
-    def _body(self, request: Any) -> bytes:
-        return pack(self._encode(request) if self._encode else request)
-
-    def _call(
-        self,
-        timeout: float | None,
-        metadata: Given | None,
-        opened: Callable[[Call], None],
-    ) -> Call:
-        """Return a call that is open, or opens when it is first waited for."""
-        channel = self._channel
-        head = channel.head(self._block, timeout, metadata)
-        deadline = None if timeout is None else trio.current_time() + timeout
-        call = Call()
-
-        def begin() -> None:
-            channel.open(call, head)
-            opened(call)
-            if deadline is not None:
-                channel.start_soon(call.expire, deadline)
-
-        async def begin_later() -> None:
-            if deadline is None:
-                await channel.wait_for_turn()
-            else:
-                with trio.move_on_at(deadline):
-                    await channel.wait_for_turn()
-                if trio.current_time() >= deadline:
-                    raise RpcError(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
-            begin()
-
-        if channel.must_wait():
-            call.prepare(channel, self._encode, self._decode, begin_later)
-        else:
-            call.prepare(channel, self._encode, self._decode)
-            begin()
-        return call
-
-
-class UnaryUnary(_Method):
-    """One message, one answer."""
-
-    async def __call__(
-        self,
-        request: Any,
-        timeout: float | None = None,  # noqa: ASYNC109 - the name that grpc's stubs have
-        metadata: Given | None = None,
-        **_options: object,
-    ) -> Any:
-        """Call it; `timeout` in seconds.
-
-        Raises:
-            RpcError: it ended with another status than OK.
-        """
-        return (await self.with_call(request, timeout, metadata))[0]
-
-    async def with_call(
-        self,
-        request: Any,
-        timeout: float | None = None,  # noqa: ASYNC109
-        metadata: Given | None = None,
-        **_options: object,
-    ) -> tuple[Any, Call]:
-        """Call it; return the answer and the call, for its metadata."""
-        if timeout is None:
-            return await self._invoke(request, None, metadata)
-        with trio.move_on_after(timeout):
-            return await self._invoke(request, timeout, metadata)
-        raise RpcError(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
-
-    async def _invoke(
-        self, request: Any, timeout_s: float | None, metadata: Given | None
-    ) -> tuple[Any, Call]:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        channel = self._channel
-        head = channel.head(self._block, timeout_s, metadata)
-        if channel.must_wait():
-            await channel.wait_for_turn()
-        call = Call()
-        call.prepare(channel, self._encode, self._decode)
-        body = self._body(request)
-        channel.open(call, head)
-        channel.send(call, body, end=True)
-        return await call.only_message(), call
-
-
-class UnaryStream(_Method):
-    """One message, many answers."""
-
-    def __call__(
-        self,
-        request: Any,
-        timeout: float | None = None,
-        metadata: Given | None = None,
-        **_options: object,
-    ) -> Call:
-        """Call it; return the call, to be iterated over."""
-        body = self._body(request)
-        return self._call(timeout, metadata, lambda call: self._channel.send(call, body, end=True))
-
-
-class StreamStream(_Method):
-    """Many messages, many answers."""
-
-    def __call__(
-        self,
-        request_iterator: Requests | None = None,
-        timeout: float | None = None,
-        metadata: Given | None = None,
-        **_options: object,
-    ) -> Call:
-        """Call it; return the call. Without an iterator its `write` sends."""
-
-        def opened(call: Call) -> None:
-            self._channel.flush()
-            if request_iterator is not None:
-                self._channel.start_soon(call.send_all, request_iterator)
-
-        return self._call(timeout, metadata, opened)
-
-
-class StreamUnary(StreamStream):
-    """Many messages, one answer."""
-
-    async def __call__(  # type: ignore[override] # the kinds share how they are opened
-        self,
-        request_iterator: Requests,
-        timeout: float | None = None,  # noqa: ASYNC109
-        metadata: Given | None = None,
-        **_options: object,
-    ) -> Any:
-        """Send all of the iterator; return the answer."""
-        return await super().__call__(request_iterator, timeout, metadata).only_message()
-
-
-async def connect(address: Address) -> socket.socket:
-    """Return a connected socket: `unix:PATH`, `HOST:PORT` with a literal address, or one as it is.
-
-    Raises:
-        OSError: nobody listens there.
-    """
-    if isinstance(address, socket.socket):
-        return address
-    target: str | tuple[str, int]
-    if address.startswith("unix:"):
-        sock = socket.socket(socket.AF_UNIX)
-        target = address.removeprefix("unix:")
-    else:
-        host, _, port = address.rpartition(":")
-        is_six = ":" in host
-        sock = socket.socket(socket.AF_INET6 if is_six else socket.AF_INET)
-        target = (host.strip("[]"), int(port))
-    try:
-        sock.setblocking(False)
-        error = await _connected(sock, target)
-    except BaseException:
-        sock.close()
-        raise
-    if error:
-        sock.close()
-        raise OSError(error, os.strerror(error), address)
-    return sock
-
-
-async def _connected(sock: socket.socket, target: str | tuple[str, int]) -> int:
-    """Connect; return the number of the error, 0 for none."""
-    # A unix socket whose queue is full says so, and nothing tells when there is room.
-    while (error := sock.connect_ex(target)) == errno.EAGAIN:  # noqa: ASYNC110
-        await trio.sleep(_BUSY_LISTENER_S)
-    if error != errno.EINPROGRESS:
-        return error
-    await trio.lowlevel.wait_writable(sock)
-    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-
-
-_BUSY_LISTENER_S: Final = 0.01
 
 
 @asynccontextmanager
@@ -519,7 +345,8 @@ async def open_channel(
         limits: What the server may make this side hold.
         message_max: Bytes that a message may have.
         keepalive: When a silent server is asked whether it is there; never by default.
-        handshake_timeout_s: How long TLS may take to agree.
+        handshake_timeout_s: How long TLS may take to agree, and then the server's first frame to
+            come: every call fails as UNAVAILABLE where it doesn't.
 
     Raises:
         OSError: nobody listens there, or TLS can't agree.
@@ -545,6 +372,7 @@ async def open_channel(
             nursery.start_soon(channel.keep_writing)
             nursery.start_soon(channel.read)
             nursery.start_soon(channel.keep_alive)
+            nursery.start_soon(channel.expect_settings, handshake_timeout_s)
             try:
                 yield channel
             finally:

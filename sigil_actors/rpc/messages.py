@@ -91,6 +91,12 @@ class MessageStream(Stream):
             self._have = end - at
             self._fragments = 0
 
+    def forget_messages(self) -> None:
+        """Let go of all that came and wasn't read."""
+        self.messages.clear()
+        self._parts.clear()
+        self._have = 0
+
     def _refuse(self, flag: int, length: int) -> None:
         if flag == 1 and self.names_encoding:
             raise RpcError(StatusCode.UNIMPLEMENTED, "compressed messages are not supported")

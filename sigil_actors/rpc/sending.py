@@ -86,6 +86,11 @@ class SendingHalf(Generic[StreamT]):
         """Return how many bytes `data_to_send` would return, besides DATA that waits."""
         return self._outbox.size
 
+    @property
+    def last_is_told(self) -> bool:
+        """Whether a server that drains has said which stream is the last: no more will come."""
+        return self.draining and self._ids.last_served < frames.STREAM_ID_MAX
+
     def can_open(self) -> bool:
         """Whether a client may open a stream now."""
         return (

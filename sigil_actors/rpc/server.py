@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -13,31 +13,16 @@ from typing import Any, Final, NamedTuple, Protocol
 import attrs
 import trio
 
-from sigil_actors.rpc.call_headers import read_request
-from sigil_actors.rpc.connection import Connection
-from sigil_actors.rpc.events import (
-    DataReceived,
-    HeadersReceived,
-    StreamReset,
-    TrailersReceived,
-)
-from sigil_actors.rpc.frames import Code
-from sigil_actors.rpc.hpack_encoding import encode
-from sigil_actors.rpc.http2_error import UsageError
+from sigil_actors.rpc.held_bytes import HeldBytes
 from sigil_actors.rpc.limits import Limits
 from sigil_actors.rpc.messages import MESSAGE_BYTES_MAX
-from sigil_actors.rpc.server_call import AbortError, MethodHandler, ServerCall
-from sigil_actors.rpc.session import Keepalive, Session
-from sigil_actors.rpc.status import Metadata, RpcError, StatusCode
+from sigil_actors.rpc.server_call import MethodHandler
+from sigil_actors.rpc.server_connection import ServerConnection
+from sigil_actors.rpc.session import Keepalive
+from sigil_actors.rpc.status import Metadata
 from sigil_actors.rpc.transport import Transport
 
 _LOG = logging.getLogger(__name__)
-
-_IDLE_WORKERS_MAX: Final = 64
-"""Tasks of a connection that wait for its next call: cheaper than one anew for each."""
-_SHOWN_MAX: Final = 200
-_CLOSE_GENERATOR_S: Final = 5.0
-"""How long a handler may take to clean up after its caller has gone."""
 
 
 class CallDetails(NamedTuple):
@@ -64,6 +49,9 @@ class ServerBounds:
     """Bytes of a request's message: gRPC's own default."""
     send_max: int = 64 * 1024 * 1024
     """Bytes of an answer's message: a bug of a handler, not a plan."""
+    held_max: int = 64 * 1024 * 1024
+    """Bytes of messages at a time, of all clients: requests that aren't answered, answers that
+    aren't taken. What is over it is refused. Without it, the numbers above allow gigabytes."""
     stall_s: float = 30.0
     """Seconds that a finished call waits for its client to read the rest."""
     handshake_s: float = 10.0
@@ -90,8 +78,10 @@ class Server:
         self.bounds = bounds or ServerBounds()
         self.keepalive = keepalive
         self.connections: set[ServerConnection] = set()
+        self.held = HeldBytes(self.bounds.held_max)
         self._generic: list[GenericHandler] = []
         self._methods: dict[str, MethodHandler] = {}
+        self._is_draining = False
 
     # What generated code calls.
 
@@ -122,6 +112,10 @@ class Server:
         """Serve one connected socket until it ends; closes it."""
         try:
             transport = Transport(sock, self.tls, is_server=True)
+        except OSError as error:
+            sock.close()
+            _LOG.info("a connection ended before it began: %s", error)
+            return
         except BaseException:
             sock.close()
             raise
@@ -137,6 +131,7 @@ class Server:
                 try:
                     nursery.start_soon(connection.keep_writing)
                     nursery.start_soon(connection.keep_alive)
+                    nursery.start_soon(connection.expect_settings, self.bounds.handshake_s)
                     await connection.read()
                 finally:
                     self.connections.discard(connection)
@@ -151,253 +146,21 @@ class Server:
         async with trio.open_nursery() as nursery:
             while True:
                 sock = await _accept(listener)
-                if len(nursery.child_tasks) >= self.bounds.connections_max:
+                if self._is_draining or len(nursery.child_tasks) >= self.bounds.connections_max:
                     sock.close()
                     continue
                 nursery.start_soon(self.serve_connection, sock)
 
     async def drain(self, grace_s: float) -> None:
-        """Take no new calls; return when those in flight are over, or after the grace."""
-        for connection in self.connections:
-            connection.connection.drain()
-            connection.flush()
+        """Take no more connections and calls; hang up where those in flight are over.
+
+        Returns when all are, or after the grace: what then remains is up to whoever runs `serve`.
+        """
+        self._is_draining = True
         with trio.move_on_after(grace_s):
-            for connection in tuple(self.connections):
-                await connection.wait_idle()
-
-
-class ServerConnection(Session[ServerCall]):
-    """One client."""
-
-    def __init__(self, server: Server, transport: Transport, nursery: trio.Nursery) -> None:
-        connection: Connection[ServerCall] = Connection(
-            client=False, limits=server.limits, stream_factory=ServerCall
-        )
-        super().__init__(transport, connection, server.keepalive)
-        self.peer = _peer(transport.sock)
-        self.send_max = server.bounds.send_max
-        self._server = server
-        self._nursery = nursery
-        self._idle: list[_IdleWorker] = []
-        self._calls = 0
-        self._all_done = trio.Event()
-        self.handlers = {
-            HeadersReceived: self._on_request,
-            DataReceived: self._on_data,
-            TrailersReceived: self._on_trailers,
-            StreamReset: self._on_reset,
-        }
-
-    async def wait_idle(self) -> None:
-        """Wait until no call is in flight."""
-        while self._calls:
-            self._all_done = trio.Event()
-            await self._all_done.wait()
-
-    def stream_drained(self, stream: ServerCall) -> None:
-        """Let its handler go on writing."""
-        stream.drained()
-
-    # Events.
-
-    def _on_request(self, event: HeadersReceived[ServerCall]) -> None:
-        call, block, end = event
-        head = read_request(block)
-        call.prepare(self, self._server.bounds.message_max)
-        call.method = head.path
-        call.names_encoding = head.names_encoding
-        call.request_metadata = head.metadata
-        if head.error is not None:
-            first = None if head.http_status == b"200" else encode([(b":status", head.http_status)])
-            call.end(head.error.code(), head.error.details(), head=first)
-            return
-        handler = self._server.find(head.path, head.metadata)
-        if handler is None:
-            call.end(StatusCode.UNIMPLEMENTED, f"there is no method {head.path[:_SHOWN_MAX]}")
-            return
-        call.handler = handler
-        if head.timeout_s is not None:
-            call.deadline = trio.current_time() + head.timeout_s
-        call.half_closed = end
-        # A call with one message starts when it is here, unless its deadline may come before.
-        if end or head.timeout_s is not None or handler.request_streaming:
-            self._start(call)
-
-    def _on_data(self, event: DataReceived[ServerCall]) -> None:
-        call, data, length, end = event
-        if call.over:
-            return
-        call.unread += length
-        try:
-            call.feed(data)
-        except RpcError as error:
-            self._refuse(call, error)
-            return
-        if not call.messages:
-            unread, call.unread = call.unread, 0
-            self.connection.consumed(call, unread)
-        if end:
-            self._half_close(call)
-        elif call.messages:
-            if len(call.messages) > 1 and not call.handler.request_streaming:
-                self._refuse(call, RpcError(StatusCode.INTERNAL, "more than one request message"))
-            else:
-                call.data_arrived()
-
-    def _on_trailers(self, event: TrailersReceived[ServerCall]) -> None:
-        if not event.stream.over:
-            self._half_close(event.stream)
-
-    def _on_reset(self, event: StreamReset[ServerCall]) -> None:
-        event.stream.kill()
-
-    def _half_close(self, call: ServerCall) -> None:
-        if call.is_inside_message:
-            self._refuse(call, RpcError(StatusCode.INTERNAL, "the last message is cut off"))
-            return
-        call.half_closed = True
-        if call.is_started:
-            call.data_arrived()
-        else:
-            self._start(call)
-
-    def _refuse(self, call: ServerCall, error: RpcError) -> None:
-        call.end(error.code(), error.details())
-        call.kill()
-
-    # Running calls.
-
-    def _start(self, call: ServerCall) -> None:
-        call.is_started = True
-        self._calls += 1
-        if self._idle:
-            self._idle.pop().take(call)
-        else:
-            self._nursery.start_soon(self._work, call)
-
-    async def _work(self, call: ServerCall) -> None:
-        """Run calls, one after another."""
-        current: ServerCall | None = call
-        del call
-        while current is not None:
-            try:
-                await self._serve(current)
-            finally:
-                self._calls -= 1
-                if not self._calls:
-                    self._all_done.set()
-            if len(self._idle) >= _IDLE_WORKERS_MAX:
-                return
-            current = None  # else the worker would hold its last call while it waits
-            current = await _IdleWorker().wait(self._idle)
-
-    async def _serve(self, call: ServerCall) -> None:
-        deadline = float("inf") if call.deadline is None else call.deadline
-        scope = call.scope = trio.CancelScope(deadline=deadline)
-        with scope:
-            if call.over:
-                return
-            try:
-                await self._run(call)
-            except AbortError:
-                call.end_as_set()
-            except RpcError as error:
-                call.end(
-                    error.code() or StatusCode.UNKNOWN, error.details(), error.trailing_metadata()
-                )
-            except UsageError:
-                pass  # the client has gone
-            except Exception as error:  # noqa: BLE001 - a handler is not ours, and one call its size
-                _LOG.exception("the handler of %s failed", call.method[:_SHOWN_MAX])
-                call.end(StatusCode.UNKNOWN, f"Unexpected {type(error).__name__}")
-        if not call.over:
-            if scope.cancelled_caught:
-                call.end(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
-            else:
-                call.end(StatusCode.CANCELLED)
-        call.scope = None
-        if call.pending is not None:
-            with trio.move_on_after(self._server.bounds.stall_s):
-                await call.wait_drained()
-            if call.pending is not None:
-                self.connection.reset(call, Code.CANCEL)
-                self.flush()
-
-    async def _run(self, call: ServerCall) -> None:
-        handler = call.handler
-        request: Any = call
-        if not handler.request_streaming:
-            request = await call.read()
-            if request is None:
-                call.end(StatusCode.INTERNAL, "there is no request message")
-                return
-        method = _method(handler)
-        if not handler.response_streaming:
-            response = await method(request, call)
-            if not call.was_failed:
-                call.queue(response)
-            call.end_as_set()
-            return
-        answer = method(request, call)
-        if not hasattr(answer, "__aiter__"):
-            await answer  # the handler writes by itself
-            call.end_as_set()
-            return
-        try:
-            async for message in answer:
-                await call.write(message)
-        finally:
-            if hasattr(answer, "aclose"):
-                with trio.move_on_after(_CLOSE_GENERATOR_S) as closing:
-                    closing.shield = True
-                    await answer.aclose()
-        call.end_as_set()
-
-
-class _IdleWorker:
-    """A task that waits for the next call of its connection."""
-
-    __slots__ = ("_call", "_task")
-
-    def __init__(self) -> None:
-        self._task = trio.lowlevel.current_task()
-        self._call: ServerCall | None = None
-
-    def take(self, call: ServerCall) -> None:
-        """Give it a call."""
-        self._call = call
-        trio.lowlevel.reschedule(self._task)
-
-    async def wait(self, idle: "list[_IdleWorker]") -> ServerCall | None:
-        """Be among the idle ones until a call comes."""
-        idle.append(self)
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            idle.remove(self)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
-        return self._call
-
-
-def _method(handler: MethodHandler) -> Callable[..., Any]:
-    if handler.request_streaming:
-        method = handler.stream_stream if handler.response_streaming else handler.stream_unary
-    else:
-        method = handler.unary_stream if handler.response_streaming else handler.unary_unary
-    if method is None:
-        raise AssertionError("a handler has the method of its kind")
-    return method
-
-
-def _peer(sock: socket.socket) -> str:
-    if sock.family == socket.AF_UNIX:
-        return "unix:"
-    try:
-        host, port = sock.getpeername()[:2]
-    except OSError:
-        return "unknown"
-    return f"ipv{4 if sock.family == socket.AF_INET else 6}:{host}:{port}"
+            async with trio.open_nursery() as nursery:
+                for connection in self.connections:
+                    nursery.start_soon(connection.drain)
 
 
 _ACCEPT_AGAIN_S: Final = 0.05

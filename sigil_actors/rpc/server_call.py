@@ -7,14 +7,15 @@ import trio
 
 from sigil_actors.rpc.call_headers import OK_TRAILERS, RESPONSE, trailers_block
 from sigil_actors.rpc.frames import Code
+from sigil_actors.rpc.held_bytes import MESSAGE_COST, HeldBytes
 from sigil_actors.rpc.http2_error import UsageError
-from sigil_actors.rpc.messages import MessageStream, pack
+from sigil_actors.rpc.messages import PREFIX_BYTES, MessageStream, pack
 from sigil_actors.rpc.metadata import Given, encode_metadata
 from sigil_actors.rpc.status import Metadata, RpcError, StatusCode, status_code
 from sigil_actors.rpc.waiter import Waiter
 
 if TYPE_CHECKING:
-    from sigil_actors.rpc.server import ServerConnection
+    from sigil_actors.rpc.server_connection import ServerConnection
 
 
 class AbortError(Exception):
@@ -40,6 +41,9 @@ class ServerCall(MessageStream):
     __slots__ = (
         "_code",
         "_details",
+        "_held",
+        "_held_answer",
+        "_held_by_all",
         "_initial",
         "_readers",
         "_sent_headers",
@@ -59,6 +63,11 @@ class ServerCall(MessageStream):
     def __init__(self) -> None:
         super().__init__()
         self._session: ServerConnection
+        self._held_by_all: HeldBytes
+        self._held = 0
+        """Bytes of the request that are here: read or not, where it is one message."""
+        self._held_answer = 0
+        """Bytes of the answer that the client doesn't take yet."""
         self.handler: MethodHandler
         self.method = ""
         self.request_metadata: Metadata = ()
@@ -77,9 +86,10 @@ class ServerCall(MessageStream):
         self._readers = Waiter()
         self._writers = Waiter()
 
-    def prepare(self, session: "ServerConnection", message_max: int) -> None:
+    def prepare(self, session: "ServerConnection", message_max: int, held: HeldBytes) -> None:
         """Set whose call it is."""
         self._session = session
+        self._held_by_all = held
         self.receive_max = message_max
 
     # What handlers use: the names are those of grpcio's context.
@@ -167,13 +177,12 @@ class ServerCall(MessageStream):
         Raises:
             RpcError: CANCELLED; nobody wants it any more.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
             self.queue(message)
         except UsageError:
             raise RpcError(StatusCode.CANCELLED, "the call is over") from None
         self._session.flush()
-        if self.pending is None:
-            await trio.lowlevel.checkpoint_if_cancelled()
         while self.pending is not None:
             await self._writers.wait()
 
@@ -190,6 +199,27 @@ class ServerCall(MessageStream):
         body = message if encode is None else encode(message)
         if len(body) > self._session.send_max:
             raise RpcError(StatusCode.RESOURCE_EXHAUSTED, "the response is too large")
+        self._held_by_all.take(len(body))
+        self._held_answer += len(body)
+        try:
+            self._send(body)
+        finally:
+            if self.pending is None:
+                self._let_answer_go()
+
+    def take(self, data: bytes) -> None:
+        """Take what came with DATA.
+
+        Raises:
+            RpcError: it can't be cut into messages, or something is over its bound.
+        """
+        before = len(self.messages)
+        self.feed(data)
+        amount = len(data) + MESSAGE_COST * (len(self.messages) - before)
+        self._held_by_all.take(amount)
+        self._held += amount
+
+    def _send(self, body: bytes) -> None:
         if not self._sent_headers:
             self._send_head()
         self._session.connection.send_data(self, pack(body))
@@ -204,7 +234,7 @@ class ServerCall(MessageStream):
         """Send how the call ended. The first word counts."""
         if self.over:
             return
-        self.over = True
+        self._close()
         connection = self._session.connection
         if code and self.pending is not None:
             # The client doesn't read: an error doesn't wait for it.
@@ -234,7 +264,7 @@ class ServerCall(MessageStream):
 
     def kill(self) -> None:
         """Take it that nobody waits for the answer any more."""
-        self.over = True
+        self._close()
         if self.scope is not None:
             self.scope.cancel()
 
@@ -244,6 +274,7 @@ class ServerCall(MessageStream):
 
     def drained(self) -> None:
         """Let the handler go on writing."""
+        self._let_answer_go()
         self._writers.wake()
 
     async def wait_drained(self) -> None:
@@ -258,11 +289,26 @@ class ServerCall(MessageStream):
                 return None
             await self._readers.wait()
         body = waiting.popleft()
+        if self.handler.request_streaming and not self.over:
+            # The one message of another kind of call is the handler's as long as it runs.
+            amount = PREFIX_BYTES + len(body) + MESSAGE_COST
+            self._held -= amount
+            self._held_by_all.give_back(amount)
         if not waiting and self.unread:
             unread, self.unread = self.unread, 0
             self._session.connection.consumed(self, unread)
             self._session.flush()
         return body
+
+    def _close(self) -> None:
+        self.over = True
+        self.forget_messages()
+        self._held_by_all.give_back(self._held)
+        self._held = 0
+
+    def _let_answer_go(self) -> None:
+        self._held_by_all.give_back(self._held_answer)
+        self._held_answer = 0
 
     def _send_head(self) -> None:
         self._sent_headers = True

@@ -43,6 +43,7 @@ class Session(Generic[StreamT]):
         """By the class of the event; what isn't there is passed over."""
         self.reason = "connection lost"
         """Why calls fail once it is over."""
+        self._was_met = trio.Event()
         self._keepalive = keepalive
         self._was_heard = False
         self._answer: trio.Event | None = None
@@ -82,6 +83,8 @@ class Session(Generic[StreamT]):
                     self._answer.set()
                 self.handle(connection.receive(data, trio.current_time()))
                 self.flush()
+                if connection.established:
+                    self._was_met.set()
                 reads += 1
                 if reads % _READS_IN_A_ROW == 0:
                     await trio.lowlevel.checkpoint()
@@ -106,7 +109,23 @@ class Session(Generic[StreamT]):
 
     async def keep_writing(self) -> None:
         """Bring out what the socket didn't take at once."""
-        await self.transport.keep_sending(self.flush)
+
+        def sent() -> None:
+            self.flush()
+            self.all_sent()
+
+        await self.transport.keep_sending(sent)
+
+    def all_sent(self) -> None:
+        """Take it that the socket took all that it hadn't at first; for subclasses."""
+
+    async def expect_settings(self, within_s: float) -> None:
+        """End the connection of a peer that doesn't begin it: it speaks no HTTP/2, or stalls us."""
+        with trio.move_on_after(within_s):
+            await self._was_met.wait()
+        if not self._was_met.is_set():
+            self.reason = "the peer did not begin to speak HTTP/2"
+            self.end()
 
     async def keep_alive(self) -> None:
         """Ask a silent peer whether it is there, and end the connection where it isn't."""

@@ -16,6 +16,10 @@ import trio
 READ_BYTES: Final = 65_536
 """One read's worth: four of HTTP/2's frames."""
 
+STALL_S: Final = 60.0
+"""Then a peer whose socket takes not a single byte is given up. Whoever speaks HTTP/2 reads its
+socket, however slow its application is; only one that is stopped, or hostile, doesn't."""
+
 
 class Transport:
     """One connected socket; it owns it."""
@@ -53,14 +57,18 @@ class Transport:
         return bool(self._unsent)
 
     def send(self, data: bytes) -> None:
-        """Send, as far as it goes. An error isn't told here: the reader meets it too."""
+        """Send, as far as it goes.
+
+        An error isn't told here: the reader is woken and meets the end, after what came before it.
+        By itself it would not, where the peer has only stopped reading.
+        """
         if self._tls is None:
             self._write(data)
             return
         try:
             self._tls.write(data)
         except ssl.SSLError:
-            self.is_dead = True
+            self.stop()
             return
         self._write(self._to_peer.read())
 
@@ -75,7 +83,7 @@ class Transport:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self.is_dead = True
+            self.stop()
             return
         if sent < len(data):
             self._unsent = data[sent:]
@@ -88,12 +96,15 @@ class Transport:
             self._has_unsent = trio.Event()
             while self._unsent and not self.is_dead:
                 try:
-                    await trio.lowlevel.wait_writable(self.sock)
+                    with trio.move_on_after(STALL_S) as scope:
+                        await trio.lowlevel.wait_writable(self.sock)
+                    if scope.cancelled_caught:
+                        raise TimeoutError
                     sent = self.sock.send(self._unsent)
                 except BlockingIOError:
                     continue
                 except (OSError, trio.ClosedResourceError):
-                    self.is_dead = True
+                    self.stop()
                     self._unsent = b""
                     break
                 self._unsent = self._unsent[sent:]

@@ -255,7 +255,9 @@ async def test_a_silent_peer_is_given_up(autojump_clock: trio.testing.MockClock)
 
     ours, theirs = socket.socketpair()
     with theirs:
-        async with open_channel(ours, keepalive=Keepalive(idle_s=10, answer_s=5)) as channel:
+        async with open_channel(
+            ours, keepalive=Keepalive(idle_s=10, answer_s=5), handshake_timeout_s=60
+        ) as channel:
             with pytest.raises(RpcError, match="did not answer a keep-alive") as raised:
                 await channel.unary_unary(path("Echo"))(b"")
             assert raised.value.code() is StatusCode.UNAVAILABLE
