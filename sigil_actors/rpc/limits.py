@@ -12,7 +12,10 @@ _MIB: Final = 1024 * _KIB
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """The bounds of one connection. What they make a peer able to hold is in `memory_max`.
+    """The bounds of one connection.
+
+    What it holds for a peer is at most `unsent_max`, one frame, one header block and, where the
+    application doesn't read, `streams_max` times `stream_window`.
 
     Where another implementation has a like bound it is named: h2 is Python's library, nghttp2 the
     one in C, Go is `golang.org/x/net/http2` and grpc-go.
