@@ -196,6 +196,11 @@ class GoPluginClient:
         return self._connected.running.program.pid
 
     @property
+    def address(self) -> str:
+        """Return where it listens: the path of a unix socket, or `HOST:PORT`."""
+        return self._connected.handshake.address
+
+    @property
     def last_words(self) -> tuple[str, ...]:
         """Return the last lines that it wrote, escaped."""
         return self._connected.running.output.last_words

@@ -35,6 +35,7 @@ REQUIREMENTS: dict[str, tuple[Callable[[], bool], str]] = {
     "cedarpy": (_module("cedarpy"), "make bench installs it"),
     "casbin": (_module("casbin"), "make bench installs it"),
     "pykka": (_module("pykka"), "make bench installs it"),
+    "pyvider": (_module("pyvider"), "make bench installs it"),
     "go": (_program("go"), "install Go"),
     "zig": (_module("ziglang"), "pip install ziglang"),
 }

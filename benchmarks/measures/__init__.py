@@ -9,6 +9,7 @@ from benchmarks.measures import (
     leak,
     policy,
     reload,
+    rpc_call,
     simulation,
     wasm_call,
 )
@@ -18,6 +19,7 @@ MEASURES: tuple[Measure, ...] = (
     *audited.MEASURES,
     *egress.MEASURES,
     *wasm_call.MEASURES,
+    *rpc_call.MEASURES,
     *imports.MEASURES,
     *actors.MEASURES,
     *reload.MEASURES,

@@ -1,0 +1,1 @@
+"""Plugins in Python that answer what hosts ask, each on another server; run as programs."""
