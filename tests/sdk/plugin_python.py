@@ -42,11 +42,8 @@ class PluginPython:
 
     folder: Path
     read_allow: tuple[str, ...]
-
-    @property
-    def interpreter(self) -> str:
-        """Return its path."""
-        return str(self.folder / "bin" / "python")
+    base: Path
+    """The interpreter that it was made by."""
 
     def put_into(self, manifest: str) -> str:
         """Return the text of an example's manifest with this environment instead of its own."""
@@ -71,15 +68,14 @@ def plugin_python() -> Iterator[PluginPython]:
         subprocess.run([base, "-m", "venv", "--without-pip", folder], check=True)
         (packages,) = folder.glob("lib/python*/site-packages")
         read_allow: tuple[str, ...] = ()
-        shown = [Path(sysconfig.get_path("purelib")), ROOT]
-        if all(map(is_for_everybody, shown)):
-            (packages / "shown.pth").write_text("".join(f"{path}\n" for path in shown))
-            # Of the checkout the package alone: what else lies there is no plugin's business.
-            read_allow = (str(shown[0]), str(ROOT / "sigil_actors"))
+        installed, package = Path(sysconfig.get_path("purelib")), ROOT / "sigil_actors"
+        if is_for_everybody(installed) and is_for_everybody(package):
+            (packages / "installed.pth").write_text(f"{installed}\n")
+            # The package alone: what else lies beside it is no plugin's business.
+            (packages / package.name).symlink_to(package)
+            read_allow = (str(installed), str(package))
         else:
-            for name in NEEDS:
-                copy(shown[0] / name, packages)
-            copy(ROOT / "sigil_actors", packages)
+            copy_packages(packages)
         prefix = subprocess.run(
             [base, "-c", "import sys; print(sys.base_prefix)"],
             capture_output=True,
@@ -88,14 +84,16 @@ def plugin_python() -> Iterator[PluginPython]:
         ).stdout.strip()
         if not prefix.startswith("/usr"):
             read_allow = (*read_allow, prefix)
-        yield PluginPython(folder, read_allow)
+        yield PluginPython(folder, read_allow, base)
     finally:
         shutil.rmtree(place)
 
 
-def copy(folder: Path, into: Path) -> None:
-    """Copy a package."""
-    shutil.copytree(folder, into / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
+def copy_packages(into: Path) -> None:
+    """Copy the SDK and what it needs."""
+    installed = Path(sysconfig.get_path("purelib"))
+    for folder in (*(installed / name for name in NEEDS), ROOT / "sigil_actors"):
+        shutil.copytree(folder, into / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def interpreters() -> Iterator[Path]:

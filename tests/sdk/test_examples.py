@@ -20,11 +20,18 @@ from sigil_actors.errors import CapabilityDeniedError, PluginCallError
 from sigil_actors.ports.egress import EgressAttempt, EgressEnd
 from sigil_actors.ports.tier import Launch, TierSession
 from sigil_actors.tiers.process.tier import ProcessTier
-from tests.sdk.plugin_python import ROOT, PluginPython
+from tests.sdk.plugin_python import ROOT, PluginPython, copy_packages
 from tests.tiers.process.world import UIDS, Log
 
 EXAMPLES = ROOT / "examples" / "python-plugins"
 PAGE = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello"
+
+MANIFEST = """\
+name: python-tool
+version: 1.0.0
+type: tool
+execution: {{tier: process, command: [{base}, tool.py], env: {{PYTHONPATH: packages}}}}
+"""
 
 
 @attrs.define
@@ -90,17 +97,17 @@ def shared(sandbox: None) -> Iterator[Path]:
 
 @asynccontextmanager
 async def opened(
-    name: str, shared: Path, python: PluginPython, *, allow: str = ""
+    name: str, shared: Path, python: PluginPython, *, allow: str = "", manifest: str = ""
 ) -> AsyncGenerator[Example]:
     folder = shared / name
-    shutil.copytree(EXAMPLES / name, folder)
-    text = python.put_into((folder / "plugin.yaml").read_text())
-    manifest = parse_manifest(text.replace("example.com:80", allow) if allow else text)
+    shutil.copytree(EXAMPLES / name, folder, dirs_exist_ok=True)
+    text = manifest or python.put_into((folder / "plugin.yaml").read_text())
+    text = text.replace("example.com:80", allow) if allow else text
     log, gate = Log(), Gate()
     launch = Launch(
         plugin=name,
         generation=1,
-        manifest=manifest,
+        manifest=parse_manifest(text),
         folder=folder,
         host=KvHost(),
         log=log,
@@ -125,6 +132,17 @@ async def test_the_tool_counts_spells_and_keeps_notes_for_its_caller(
         assert ("info", "python-tool: counted: words=3") in example.log.entries
         described = await example.session.describe()
         assert [tool.name for tool in described] == ["count", "spell", "note"]
+
+
+async def test_packages_in_its_own_folder_will_do(
+    shared: Path, plugin_python: PluginPython
+) -> None:
+    if not plugin_python.base.is_relative_to("/usr"):
+        pytest.skip("the interpreter isn't where every sandbox shows it")
+    copy_packages(shared / "python-tool" / "packages")
+    manifest = MANIFEST.format(base=plugin_python.base)
+    async with opened("python-tool", shared, plugin_python, manifest=manifest) as example:
+        assert await example.call("spell", text="abc") == ["a", "b", "c"]
 
 
 async def test_the_channel_says_what_it_was_sent(shared: Path, plugin_python: PluginPython) -> None:
