@@ -174,7 +174,8 @@ async def test_a_program_that_is_not_there_is_named_by_its_last_words(
 ) -> None:
     async with running(plan_of(("./gone",), facts, folders), facts) as program:
         assert "gone: No such file" in await complained(program)
-        assert (await program.wait()) == ProgramEnd(exit_status=1)
+        # Said by bubblewrap, or by the program that confines it where the kernel has Landlock.
+        assert (await program.wait()).exit_status in (1, 126)
 
 
 async def test_a_sandbox_that_cannot_be_put_together_says_what_bubblewrap_said(

@@ -6,7 +6,8 @@ import random
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -88,14 +89,7 @@ def test_a_host_killed_at_any_moment_leaves_no_process(facts: HostFacts, folders
     moments = random.Random(seed)
     mark = str(random.randrange(100_000, 999_999))
     for _ in range(KILLS):
-        host = subprocess.Popen(
-            [sys.executable, "-c", HOST, str(folders.root), mark],
-            stdout=subprocess.PIPE,
-            env={"PYTHONPATH": str(Path(__file__).parents[4]), "PATH": os.environ["PATH"]},
-        )
-        assert host.stdout is not None
-        with host, host.stdout:
-            host.stdout.readline()
+        with _host(HOST, folders, mark) as host:
             trio.run(trio.sleep, moments.random() * 0.06)
             family = _descendants(host.pid)
             host.kill()
@@ -103,6 +97,48 @@ def test_a_host_killed_at_any_moment_leaves_no_process(facts: HostFacts, folders
     if facts.cgroups is not None:
         trio.run(_sweep, facts)
         assert not [group for group in _groups(facts) if _is_free(Path(group).parent)]
+
+
+HELD_HOST = HOST.replace(
+    "    async with open_host",
+    "    stub = Path(sys.argv[1], 'stub')\n"
+    "    stub.write_text(f'#!/bin/sh\\nexec sleep {sys.argv[2]}\\n')\n"
+    "    stub.chmod(0o755)\n"
+    "    import attrs\n"
+    "    facts = attrs.evolve(facts, bubblewrap=attrs.evolve(facts.bubblewrap, path=str(stub)))\n"
+    "    async with open_host",
+).replace("trio.move_on_after(0.03)", "trio.move_on_after(1000)")
+
+
+def test_a_host_killed_before_it_knows_of_bubblewrap_leaves_no_bubblewrap(
+    facts: HostFacts, folders: Folders
+) -> None:
+    """What runs in bubblewrap's place tells nothing and waits for nobody."""
+    mark = str(random.randrange(100_000, 999_999))
+    with _host(HELD_HOST, folders, mark) as host:
+        trio.run(_until_there, f"sleep\0{mark}")
+        host.kill()
+    trio.run(_until_gone, [], f"sleep\0{mark}")
+
+
+async def _until_there(mark: str) -> None:
+    await eventually(lambda: bool(_marked(mark)))
+
+
+@contextmanager
+def _host(program: str, folders: Folders, mark: str) -> Iterator[subprocess.Popen[bytes]]:
+    host = subprocess.Popen(
+        [sys.executable, "-c", program, str(folders.root), mark],
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": str(Path(__file__).parents[4]), "PATH": os.environ["PATH"]},
+    )
+    assert host.stdout is not None
+    with host, host.stdout:
+        assert host.stdout.readline() == b"up\n"
+        try:
+            yield host
+        finally:
+            host.kill()
 
 
 async def _until_gone(family: list[int], mark: str) -> None:
