@@ -100,6 +100,9 @@ def _launched(plan: SandboxPlan, facts: HostFacts) -> tuple[str, ...]:
     bubblewrap = facts.bubblewrap or MISSING_BUBBLEWRAP
     if plan.architecture not in NUMBERS:
         return ()
+    from sigil_actors.tiers.process.sandbox.confine.program import confined
+
+    plan = confined(plan, facts)
     options = bwrap_options(plan, bubblewrap).readable()
     return (bubblewrap.path, *options, "--", *plan.command)
 

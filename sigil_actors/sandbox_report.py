@@ -88,12 +88,14 @@ def _parts(facts: HostFacts, uids: UidRange) -> Iterator[SandboxPart]:
     else:
         number = "2" if cgroups.version is CgroupVersion.V2 else "1"
         yield _good("cgroups", f"version {number}; bounds {', '.join(sorted(cgroups.controllers))}")
-    found = f"version {facts.landlock_abi}" if facts.landlock_abi else "not in this kernel"
-    yield SandboxPart(
-        name="landlock",
-        fitness=Fitness.UNUSED,
-        found=f"{found}; not used, since bubblewrap's mounts decide what is seen",
-    )
+    if facts.landlock_abi:
+        yield _good("landlock", f"version {facts.landlock_abi}; a second layer in each sandbox")
+    else:
+        yield SandboxPart(
+            name="landlock",
+            fitness=Fitness.UNUSED,
+            found="not in this kernel; the mounts alone decide what a plugin opens",
+        )
     yield _good(
         "uids", f"each plugin has its own, of {uids.first} to {uids.first + uids.count - 1}"
     )

@@ -10,7 +10,6 @@ from typing import Final
 import attrs
 
 from sigil_actors.core.host_facts import HostFacts
-from sigil_actors.core.sandbox_mounts import Mount, Sealed, SyntheticFile
 from sigil_actors.core.sandbox_plan import SandboxPlan
 
 PROGRAM: Final = "/.sigil-attacks"
@@ -19,22 +18,12 @@ PROGRAM: Final = "/.sigil-attacks"
 
 def proof_plan(plan: SandboxPlan, program: bytes, arguments: Mapping[str, str]) -> SandboxPlan:
     """Return the plan under which the attacks run; `arguments` tell them what to attack."""
-    shown = SyntheticFile(path=PROGRAM, content=program, is_program=True)
     return attrs.evolve(
-        plan,
+        plan.with_program(PROGRAM, program),
         command=(PROGRAM, *(f"{name}={value}" for name, value in arguments.items())),
         # What the protocol sets differs with each start, and is none of the sandbox's.
         environment={},
-        mounts=_with(plan.mounts, shown),
     )
-
-
-def _with(mounts: tuple[Mount, ...], shown: SyntheticFile) -> tuple[Mount, ...]:
-    """Put it before the root is sealed: afterwards nothing can be made there."""
-    for place in reversed(range(len(mounts))):
-        if mounts[place] == Sealed(path="/"):
-            return (*mounts[:place], shown, *mounts[place:])
-    return (*mounts, shown)
 
 
 def proof_name(plan: SandboxPlan, facts: HostFacts, program: bytes, *, has_own_uid: bool) -> str:

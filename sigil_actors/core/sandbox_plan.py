@@ -24,7 +24,7 @@ from sigil_actors.core.sandbox_masks import (
     plan_masks,
     remaining_settings,
 )
-from sigil_actors.core.sandbox_mounts import Bind, Mount, Sealed
+from sigil_actors.core.sandbox_mounts import Bind, Mount, Sealed, SyntheticFile
 from sigil_actors.core.sandbox_paths import (
     KEY,
     RequestedPaths,
@@ -99,6 +99,14 @@ class SandboxPlan:
     gid: int = INSIDE_UID
     """The user and group inside."""
     hostname: str = HOSTNAME
+
+    def with_program(self, path: str, content: bytes) -> "SandboxPlan":
+        """Return the plan with one program more, put there before the root is sealed."""
+        shown = SyntheticFile(path=path, content=content, is_program=True)
+        sealed = [at for at, mount in enumerate(self.mounts) if mount == Sealed(path="/")]
+        place = sealed[-1] if sealed else len(self.mounts)
+        mounts = (*self.mounts[:place], shown, *self.mounts[place:])
+        return attrs.evolve(self, mounts=mounts)
 
     def binds(self) -> Iterator[Bind]:
         """Yield what of the host's is shown."""

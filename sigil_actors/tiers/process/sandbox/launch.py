@@ -24,6 +24,7 @@ from sigil_actors.tiers.process.group_guard import GroupGuard
 from sigil_actors.tiers.process.sandbox.bound_folders import check_mounted, open_folders
 from sigil_actors.tiers.process.sandbox.bwrap_status import BwrapStatus
 from sigil_actors.tiers.process.sandbox.cgroups import Cgroup, CgroupMaker, open_cgroups
+from sigil_actors.tiers.process.sandbox.confine.program import confined
 from sigil_actors.tiers.process.sandbox.first_process import (
     HeldProcess,
     find_plugin,
@@ -107,6 +108,7 @@ async def open_sandboxed_program(
     bubblewrap = host.facts.bubblewrap
     if bubblewrap is None:
         raise AssertionError("the host was opened without bubblewrap")
+    plan = confined(plan, host.facts)
     options = bwrap_options(plan, bubblewrap)
     limits = process_limits(
         plan.limits,

@@ -1,0 +1,1 @@
+"""The program that confines a plugin inside its sandbox once more, by Landlock."""
