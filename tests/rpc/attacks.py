@@ -108,6 +108,16 @@ def _reset_after_answer() -> Iterator[bytes]:
             yield frames.rst_stream(2 * (3 * number + offset) + 1, 8)
 
 
+def _resets_between_answers() -> Iterator[bytes]:
+    """One request that is answered, and three that are reset at once, over and over."""
+    for number in count(0, 4):
+        yield request(number, end=True)
+        yield b"".join(
+            request(other) + frames.rst_stream(2 * other + 1, 8)
+            for other in range(number + 1, number + 4)
+        )
+
+
 def _malformed() -> Iterator[bytes]:
     for number in count():
         yield request(number, (b"" if number else TABLE_SIZE_ZERO) + encode([(b"x", b"y")]))
@@ -323,6 +333,18 @@ ATTACKS: tuple[Attack, ...] = (
         name="resets after answers",
         chunks=_reset_after_answer,
         answer_bytes=1000,
+    ),
+    Attack(
+        name="resets between answers",
+        chunks=_resets_between_answers,
+        ends=_RESETS,
+        answer_bytes=10,
+    ),
+    Attack(
+        name="HEADERS on a stream that was answered",
+        chunks=_on_stream(frames.headers(1, BLOCK, end=False, frame_max=FRAME_MAX)),
+        answer_bytes=10,
+        ends=_CONTROL,
     ),
     Attack(
         name="RST_STREAM of a stream that is over",

@@ -141,13 +141,15 @@ def _is_no_fault(part: bytes, error: str) -> bool:
 def _is_odd(event: h2.events.Event) -> bool:
     """Whether h2 sees headers in its own way.
 
-    It takes a status that isn't three digits, and moves cookies to the end before it looks.
+    It takes a status that isn't three digits, and 101, which HTTP/2 doesn't have; and it moves
+    cookies to the end before it looks.
     """
     match event:
         case h2.events.ResponseReceived() | h2.events.InformationalResponseReceived():
             fields = dict(field_pairs(event.headers))
-            return b"cookie" in fields or not re.fullmatch(rb"[0-9]{3}", fields[b":status"])
-        case h2.events.RequestReceived():
+            status = fields[b":status"]
+            return b"cookie" in fields or not re.fullmatch(rb"(?!101)[0-9]{3}", status)
+        case h2.events.RequestReceived() | h2.events.TrailersReceived():
             return b"cookie" in dict(field_pairs(event.headers))
         case _:
             return False

@@ -178,6 +178,11 @@ def test_what_is_no_header_block_or_too_large_ends_the_connection(raw: bytes, co
     assert raised.value.code is code
 
 
+def test_a_block_that_is_too_long_isnt_even_looked_at() -> None:
+    with pytest.raises(ViolationError, match="header block too long"):
+        BlockDecoder(Limits(header_block_max=10)).decode(encode(REQUEST))
+
+
 def test_a_block_in_parts_is_joined_in_their_order() -> None:
     partial = PartialBlock(1, b"a", Limits(), end=True)
     partial.add(b"b")

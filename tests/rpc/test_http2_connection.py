@@ -322,19 +322,37 @@ def test_streams_that_wait_take_turns() -> None:
     assert all(before != after for before, after in pairwise(order[-10:]))
 
 
-def test_a_small_call_isnt_behind_a_bulk_one() -> None:
-    connection = client(
+def roomy_client() -> Connection[Stream]:
+    """Return a client whose windows never matter."""
+    return client(
         hello=frames.settings([(frames.INITIAL_WINDOW_SIZE, 1 << 30)])
         + frames.window_update(0, 1 << 30)
     )
+
+
+def test_a_small_call_isnt_behind_a_bulk_one() -> None:
+    connection = roomy_client()
     bulk = connection.request(encode(REQUEST))
-    connection.send_data(bulk, bytes(32 << 20))
-    connection.data_to_send()
+    connection.send_data(bulk, bytes(8 << 20))
     small = connection.request(encode(REQUEST))
     connection.send_data(small, b"hi", end=True)
-    assert connection.unsent <= (128 << 10) + FRAME_MAX + 200
-    sent = connection.data_to_send() + connection.data_to_send()
-    assert data(small.id, b"hi", end=True) in split_frames(sent)
+    before = len(connection.data_to_send())
+    after = connection.data_to_send()
+    assert before <= (128 << 10) + FRAME_MAX + 200
+    assert data(small.id, b"hi", end=True) in split_frames(after)
+    assert len(after) <= (128 << 10) + FRAME_MAX + 200
+
+
+def test_no_more_waits_in_the_output_than_is_of_use() -> None:
+    connection = roomy_client()
+    streams = [connection.request(encode(REQUEST)) for _ in range(10)]
+    for number in range(1000):
+        connection.send_data(streams[number % 10], bytes(1000))
+    assert connection.unsent <= (128 << 10) + 2000
+    sent = b""
+    while out := connection.data_to_send():
+        sent += out
+    assert sum(len(part) - 9 for part in split_frames(sent) if part[3] == 0) == 1_000_000
 
 
 def test_what_was_read_is_given_back_in_halves() -> None:
