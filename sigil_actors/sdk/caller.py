@@ -13,6 +13,8 @@ from sigil_actors.rpc.server_call import ServerCall
 CALL_KEY: Final = "sigil-call"
 """The metadata key that it comes in."""
 
+_EXECUTE: Final = "/plugin.v1.Tool/Execute"
+
 _session: ContextVar[str] = ContextVar("sigil_session", default="")
 
 
@@ -36,5 +38,7 @@ def _session_of(request: object, call: ServerCall) -> str:
     for key, value in call.invocation_metadata():
         if key == CALL_KEY and isinstance(value, str):
             return value
-    told = getattr(request, "session_id", "")  # of an ExecuteRequest
-    return told if isinstance(told, str) else ""
+    # Hosts that don't send it along with every call have put it here.
+    if call.method == _EXECUTE:
+        return str(getattr(request, "session_id", ""))
+    return ""

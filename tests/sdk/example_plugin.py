@@ -45,6 +45,12 @@ async def ask(capability: str, payload: str = "") -> str:
 
 
 @tools.tool()
+def ask_plainly(capability: str) -> str:
+    """Have the host do something, from a thread."""
+    return trio.from_thread.run(host.call, capability, b"plain").decode()
+
+
+@tools.tool()
 async def may(capability: str) -> str:
     """Ask the host whether something would be allowed."""
     return str(await host.check(capability))

@@ -57,6 +57,7 @@ def test_a_go_host_calls_tools_and_is_called_back(
         call("echo", text="hello"),
         call("ask", capability="kv.get", payload="key"),
         call("ask", capability="denied.x"),
+        call("ask_plainly", capability="kv.get"),
         call("may", capability="kv.get"),
         call("may", capability="denied.x"),
         call("run_child"),
@@ -65,6 +66,7 @@ def test_a_go_host_calls_tools_and_is_called_back(
         ("hello", "", True),
         ("answer to key", "", True),
         ("", "HostDeniedError: denied.x: denied: plugin_allow_missing", False),
+        ("answer to plain", "", True),
         ("True", "", True),
         ("False", "", True),
         ("ran", "", True),
@@ -74,6 +76,7 @@ def test_a_go_host_calls_tools_and_is_called_back(
     assert told["host_calls"] == [
         {"capability": "kv.get", "payload": "key", "session": "token"},
         {"capability": "denied.x", "payload": "", "session": "token"},
+        {"capability": "kv.get", "payload": "plain", "session": "token"},
     ]
     # What was printed before the handshake isn't lost, and isn't in its way.
     assert told["stdout"] == "printed before the handshake\nprinted: hello\nfrom a child\n"
