@@ -164,6 +164,7 @@ def _default_tiers(
             uids=PluginUids(settings.plugin_uids.first, settings.plugin_uids.count),
             unsafe_no_sandbox=settings.unsafe_no_sandbox,
             auto_mtls=settings.auto_mtls,
+            write_bytes_max=settings.write_bytes_per_plugin,
             host_folders=[os.path.realpath(folder) for folder in own_folders if folder is not None],
             told_of_proof=partial(_record_proof, enforcer),
             proofs_folder=proofs_folder,

@@ -92,6 +92,9 @@ class RuntimeSettings:
     """Where the host is root, each plugin of the process tier has a uid of its own in here, made
     from its name, so that what it wrote is still its own the next time. By default in a range that
     no system gives to anybody, and wide, so that no two plugins meet."""
+    write_bytes_per_plugin: int = 1024 * _MIB
+    """What the write folders of a plugin of the process tier may hold together. One that is over is
+    ended, at a look every few seconds; no file of it grows larger at all."""
     auto_mtls: bool = False
     """Whether host and process plugins check each other's one-off certificates, as go-plugin's
     AutoMTLS does. Sockets are in a folder of the plugin's own without it; a plugin that listens at

@@ -109,6 +109,7 @@ async def open_sandboxed(
     host: SandboxHost,
     host_folders: Collection[str],
     proofs: ProofKeeper,
+    write_bytes_max: int,
 ) -> AsyncGenerator[RunningProgram, None]:
     """Run the program in the sandbox of its manifest, its proxy beside it, while the block lasts.
 
@@ -125,7 +126,9 @@ async def open_sandboxed(
     rule = EgressRule.from_entries(wanted.execution.sandbox.network.allow)
     await proofs.ensure(plan, host=host, identity=wanted.identity, rule=rule)
     async with (
-        open_sandboxed_program(plan, host=host, identity=wanted.identity) as program,
+        open_sandboxed_program(
+            plan, host=host, identity=wanted.identity, write_bytes_max=write_bytes_max
+        ) as program,
         open_bare_nursery() as nursery,
     ):
         if program.proxy_listener is not None:

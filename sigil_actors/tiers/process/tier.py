@@ -27,6 +27,7 @@ from sigil_actors.tiers.process.program_launch import (
 )
 from sigil_actors.tiers.process.proof.keeper import ProofKeeper, Told
 from sigil_actors.tiers.process.running_plugin import RunningPlugin, open_running_plugin
+from sigil_actors.tiers.process.sandbox.write_bound import WRITE_BYTES_MAX
 from sigil_actors.tiers.process.spawner import Identity
 from sigil_actors.tiers.process.workshop import Workshop, WorkshopKeeper
 from sigil_actors.tiers.remote.certificates import make_certificate
@@ -47,6 +48,7 @@ class ProcessTier:
         uids: As whom they run, where the host is root.
         unsafe_no_sandbox: Whether they run without a sandbox, as whoever runs the host.
         auto_mtls: Whether host and plugin check each other's one-off certificates.
+        write_bytes_max: What the write folders of a plugin may hold together.
         host_folders: What no plugin may be shown or write, whatever its manifest says: the
             runtime's own state.
         told_of_proof: Has it recorded what came of trying a sandbox, before its plugin is started.
@@ -59,6 +61,7 @@ class ProcessTier:
         uids: PluginUids,
         unsafe_no_sandbox: bool = False,
         auto_mtls: bool = False,
+        write_bytes_max: int = WRITE_BYTES_MAX,
         host_folders: Collection[str] = (),
         told_of_proof: Told | None = None,
         proofs_folder: Path | None = None,
@@ -67,6 +70,7 @@ class ProcessTier:
         self._proofs = ProofKeeper(told_of_proof or _log_proof, proofs_folder)
         self._is_sandboxed = not unsafe_no_sandbox
         self._auto_mtls = auto_mtls
+        self._write_bytes_max = write_bytes_max
         self._host_folders = tuple(host_folders)
         self._keeper = WorkshopKeeper(
             with_sandbox=self._is_sandboxed,
@@ -174,6 +178,7 @@ class ProcessTier:
                 host=workshop.sandbox,
                 host_folders=self._host_folders,
                 proofs=self._proofs,
+                write_bytes_max=self._write_bytes_max,
             )
         )
 

@@ -14,7 +14,12 @@ import pytest
 import trio
 
 from sigil_actors.core.calls import ExecuteRequest
-from sigil_actors.core.execution import NetworkPolicy, SandboxPolicy, WasmExecution
+from sigil_actors.core.execution import (
+    FilesystemPolicy,
+    NetworkPolicy,
+    SandboxPolicy,
+    WasmExecution,
+)
 from sigil_actors.core.host_facts import HostFacts
 from sigil_actors.errors import (
     HandshakeError,
@@ -27,7 +32,7 @@ from sigil_actors.ports.tier import TierSession
 from sigil_actors.tiers.process import running_plugin, workshop
 from sigil_actors.tiers.process.spawner import Identity, Spawner
 from tests.tiers.process.machine import children, descriptors, eventually, is_alive
-from tests.tiers.process.world import leftovers, open_world
+from tests.tiers.process.world import NAME, UIDS, leftovers, open_world, shared_folder
 
 Go = Callable[[str], Path]
 
@@ -417,3 +422,18 @@ async def test_a_port_inside_the_sandbox_is_reached_and_one_of_the_machine_is_no
         with pytest.raises(PluginStartError, match=why):
             async with world.tier.open(world.launch()):
                 pass
+
+
+async def test_the_bound_on_write_folders_is_the_hosts(go_program: Go, sandbox: None) -> None:
+    del sandbox
+    with shared_folder(None) as folder:
+        (folder / "file").write_bytes(b"x" * 100_000)
+        if os.geteuid() == 0:
+            os.chown(folder, UIDS.uid_of(NAME), UIDS.uid_of(NAME))
+        policy = SandboxPolicy(filesystem=FilesystemPolicy(write_allow=(str(folder),)))
+        async with open_world(
+            go_program("plugin"), is_sandboxed=True, write_bytes_max=50_000
+        ) as world:
+            with pytest.raises(PluginStartError, match="hold more than 50000 bytes"):
+                async with world.session(world.launch(sandbox=policy)):
+                    pass

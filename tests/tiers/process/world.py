@@ -15,6 +15,7 @@ from sigil_actors.core.policy import DenyReason
 from sigil_actors.ports.host_functions import HostFunctions
 from sigil_actors.ports.tier import Launch, TierSession
 from sigil_actors.tiers.process.plugin_uids import PluginUids
+from sigil_actors.tiers.process.sandbox.write_bound import WRITE_BYTES_MAX
 from sigil_actors.tiers.process.tier import ProcessTier
 
 NAME = "it"
@@ -114,13 +115,18 @@ def shared_folder(program: Path | None) -> Iterator[Path]:
 
 @asynccontextmanager
 async def open_world(
-    program: Path | None = None, *, is_sandboxed: bool = False, auto_mtls: bool = False
+    program: Path | None = None,
+    *,
+    is_sandboxed: bool = False,
+    auto_mtls: bool = False,
+    write_bytes_max: int = WRITE_BYTES_MAX,
 ) -> AsyncGenerator[World]:
     """Give a tier and a folder with the program in it."""
     tier = ProcessTier(
         uids=UIDS,
         unsafe_no_sandbox=not is_sandboxed,
         auto_mtls=auto_mtls,
+        write_bytes_max=write_bytes_max,
     )
     with shared_folder(program) as folder:
         async with tier:
