@@ -3,17 +3,22 @@
 import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
 
 from sigil_actors.errors import StateFolderError, StateFolderHeldError
+from sigil_actors.storage.temporary_folder import (
+    TemporaryFolder,
+    make_temporary_folder,
+    sweep_temporary_folders,
+)
 
 _SNAPSHOTS = "snapshots"
-_PREFIX = "sigil-actors-"
+_PREFIX = "sigil-snapshots-"
+"""Of folders for snapshots that aren't in a state folder; what a killed runtime left is swept."""
 
 _REMOVE_S = 30.0
 """What removing snapshots may take; they are bounded, and removing local files ends."""
@@ -25,6 +30,7 @@ class StateFolder:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._snapshots: Path | None = None
+        self._reachable: TemporaryFolder | None = None
 
     @property
     def kv(self) -> Path | None:
@@ -45,11 +51,11 @@ class StateFolder:
         """Return the folder for snapshots; it is made on first use, and removed at the end."""
         if self._snapshots is None:
             if self._folder is None:
-                self._snapshots = _reachable_folder()
+                self._snapshots = self._reachable_folder()
             elif os.geteuid() == 0:
                 # Plugins that run as somebody else can't pass through a state folder, which is
                 # private, nor through a home above it.
-                self._snapshots = _reachable_folder()
+                self._snapshots = self._reachable_folder()
                 (self._folder / _SNAPSHOTS).symlink_to(self._snapshots)
             else:
                 self._snapshots = self._folder / _SNAPSHOTS
@@ -62,31 +68,27 @@ class StateFolder:
         if folder is not None:
             # Shielded, so that a cancelled runtime leaves no copies of plugins behind.
             with trio.move_on_after(_REMOVE_S, shield=True):
-                await trio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+                if self._reachable is not None:
+                    await trio.to_thread.run_sync(self._reachable.release, _remove_tree)
                 if self._folder is not None:
                     await trio.to_thread.run_sync(_remove_snapshots, self._folder)
 
+    def _reachable_folder(self) -> Path:
+        self._reachable = make_temporary_folder(_PREFIX)
+        return self._reachable.path
 
-def _reachable_folder() -> Path:
-    """Make a folder that others may pass through, by names that they are told, but not list."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    folder.chmod(0o711)
-    return folder
+
+def _remove_tree(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_snapshots(state: Path) -> None:
-    """Remove what an earlier runtime left in a state folder, and where that leads."""
+    """Remove what an earlier runtime left in a state folder; where a link leads is swept."""
     snapshots = state / _SNAPSHOTS
-    if not snapshots.is_symlink():
-        shutil.rmtree(snapshots, ignore_errors=True)
-        return
-    target = snapshots.readlink()
-    with suppress(OSError):
-        # Only what such a link of ours leads to; temporary folders are everybody's.
-        is_ours = target.lstat().st_uid == os.geteuid() and target.name.startswith(_PREFIX)
-        if is_ours and target.parent == Path(tempfile.gettempdir()):
-            shutil.rmtree(target)
-    snapshots.unlink()
+    if snapshots.is_symlink():
+        snapshots.unlink()
+    else:
+        _remove_tree(snapshots)
 
 
 @asynccontextmanager
@@ -97,6 +99,7 @@ async def open_state_folder(folder: Path | None) -> AsyncGenerator[StateFolder]:
         StateFolderError: it can't be made or written, or another runtime holds it.
     """
     lock = None if folder is None else await trio.to_thread.run_sync(_hold, folder)
+    await trio.to_thread.run_sync(sweep_temporary_folders, _PREFIX, _remove_tree)
     state = StateFolder(folder)
     try:
         yield state

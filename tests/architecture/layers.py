@@ -94,6 +94,7 @@ LAYERS: Mapping[str, Layer] = {
             "core",
             "errors",
             "rpc",
+            "storage.temporary_folder",
             "tiers.remote",
         },
         foreign={"attrs", "outcome", "trio"},

@@ -9,6 +9,7 @@ import pytest
 from sigil_actors.errors import KvUnavailableError, StateFolderError
 from sigil_actors.storage.sqlite_kv import open_sqlite_kv
 from sigil_actors.storage.state_folder import open_state_folder
+from sigil_actors.storage.temporary_folder import make_temporary_folder
 
 
 async def test_it_is_held_by_one_runtime_at_a_time(tmp_path: Path) -> None:
@@ -41,16 +42,20 @@ async def test_as_root_snapshots_are_where_other_users_can_read_them(tmp_path: P
 
 
 async def test_where_a_killed_runtimes_snapshots_were_is_removed_and_nothing_else(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = Path(tempfile.mkdtemp(prefix="sigil-actors-"))
-    (left / "old-plugin").mkdir()
-    other = tmp_path / "sigil-actors-precious"
-    other.mkdir()
-    for target, is_removed in ((left, True), (other, False)):
-        (tmp_path / "snapshots").symlink_to(target)
-        async with open_state_folder(tmp_path):
-            assert not (tmp_path / "snapshots").is_symlink()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    state = tmp_path / "state"
+    state.mkdir()
+    left = make_temporary_folder("sigil-snapshots-")
+    os.close(left.lock)
+    (left.path / "old-plugin").mkdir()
+    other = tmp_path / "sigil-snapshots-precious"
+    (other / "mine").mkdir(parents=True)
+    for target, is_removed in ((left.path, True), (other, False)):
+        (state / "snapshots").symlink_to(target)
+        async with open_state_folder(state):
+            assert not (state / "snapshots").is_symlink()
         assert target.exists() is not is_removed
 
 

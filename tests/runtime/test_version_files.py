@@ -26,7 +26,7 @@ DEPENDS = ['dependencies: {base: ">= 1.0.0"}']
 
 def snapshots(state: Path) -> list[str]:
     folder = state / "snapshots"
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    return sorted(path.name for path in folder.glob("[!.]*"))
 
 
 async def test_a_restart_after_a_crash_runs_the_files_that_were_checked(tmp_path: Path) -> None:

@@ -1,29 +1,24 @@
 """The folders in which plugins and host listen for each other, one for each instance.
 
 They lie in one short folder of a runtime's own below the system's temporary one (a socket's path
-has 107 characters at most). It holds a lock while the runtime lives: what a killed runtime left is
-swept away by the next one.
+has 107 characters at most).
 """
 
-import fcntl
 import os
-import stat
-import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
 import trio
 
 from sigil_actors.actors.worker_thread import run_in_worker
+from sigil_actors.storage.temporary_folder import make_temporary_folder, sweep_temporary_folders
 from sigil_actors.tiers.process.removal import remove_folder
 from sigil_actors.tiers.process.spawner import Identity
 
 PREFIX = "sigil-run-"
-
-LOCK = "lock"
-"""Held by the runtime that the folder belongs to."""
 
 HOST_FOLDER = "host"
 """Below an instance's folder: where the host listens. Only the host may write in it."""
@@ -94,47 +89,11 @@ async def _remove(folder: Path) -> None:
 @asynccontextmanager
 async def open_socket_dirs() -> AsyncGenerator[SocketDirs, None]:
     """Own a folder for sockets as long as the block lasts; sweep those whose owner was killed."""
-    await run_in_worker(_sweep)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    await run_in_worker(partial(sweep_temporary_folders, PREFIX, remove_folder))
+    folder = make_temporary_folder(PREFIX)
     try:
-        lock = _lock(folder)
-        try:
-            yield SocketDirs(folder)
-        finally:
-            os.close(lock)
+        yield SocketDirs(folder.path)
     finally:
-        await _remove(folder)
-
-
-def _lock(folder: Path) -> int:
-    """Return the descriptor that holds the folder's lock."""
-    fresh = folder / "fresh"
-    lock = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    # Under its name only once it is held, so that nobody sweeps a folder that is being made.
-    fresh.rename(folder / LOCK)
-    # Plugins that run as somebody else must reach what is below, by names that they are told.
-    folder.chmod(0o711)
-    return lock
-
-
-def _sweep() -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(OSError):
-            _sweep_one(folder)
-
-
-def _sweep_one(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        if os.fstat(descriptor).st_uid != os.geteuid():
-            return
-        lock = os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
-        try:
-            if stat.S_ISREG(os.fstat(lock).st_mode):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove_folder(folder)
-        finally:
-            os.close(lock)
-    finally:
-        os.close(descriptor)
+        # As above.
+        with trio.move_on_after(REMOVE_S, shield=True):
+            await run_in_worker(partial(folder.release, remove_folder))

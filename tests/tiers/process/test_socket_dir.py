@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from sigil_actors.tiers.process.removal import remove_folder
-from sigil_actors.tiers.process.socket_dir import PREFIX, open_socket_dirs
+from sigil_actors.tiers.process.socket_dir import open_socket_dirs
 from sigil_actors.tiers.process.spawner import Identity
 from tests.tiers.process.machine import descriptors
 
@@ -81,27 +81,6 @@ async def test_what_a_killed_runtime_left_is_swept_and_what_a_living_one_has_is_
     assert (left / "1").exists()
     async with open_socket_dirs():
         assert not left.exists()
-
-
-async def test_only_folders_with_a_lock_of_ours_are_swept(temporary: Path) -> None:
-    mine = temporary / f"{PREFIX}something"
-    mine.mkdir()
-    (mine / "precious").touch()
-    linked = temporary / f"{PREFIX}linked"
-    linked.symlink_to(mine)
-    odd = temporary / f"{PREFIX}odd"
-    (odd / "lock").mkdir(parents=True)
-    pipe = temporary / f"{PREFIX}pipe"
-    pipe.mkdir()
-    os.mkfifo(pipe / "lock")
-    async with open_socket_dirs():
-        pass
-    assert {path.name for path in temporary.iterdir()} == {
-        mine.name,
-        linked.name,
-        odd.name,
-        pipe.name,
-    }
 
 
 def test_a_folder_is_removed_however_deep_it_is_and_no_link_is_followed(tmp_path: Path) -> None:

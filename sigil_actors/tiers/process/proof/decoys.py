@@ -2,12 +2,13 @@
 
 import os
 import secrets
-import shutil
 import socket
-import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+
+from sigil_actors.storage.temporary_folder import make_temporary_folder
+from sigil_actors.tiers.process.removal import remove_folder
+from sigil_actors.tiers.process.socket_dir import PREFIX
 
 
 @contextmanager
@@ -18,8 +19,11 @@ def open_decoys() -> Generator[dict[str, str], None, None]:
         OSError: there is no folder for temporary files, or no descriptor left.
     """
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="sigil-proof-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        # Of the name of those for sockets, so that it is swept with them.
+        held = make_temporary_folder(PREFIX)
+        stack.callback(held.release, remove_folder)
+        folder = held.path / "decoys"
+        folder.mkdir()
         # Open to all: it is the sandbox that must hide it, not its mode.
         folder.chmod(0o755)
         secret = folder / "secret"
