@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +22,10 @@ from sigil_actors.cli.folders import audit_folder, state_folder
 from sigil_actors.cli.options import JsonOption, StateOption
 from sigil_actors.cli.output import Output, one_line
 from sigil_actors.core.json_value import JsonObject
-from sigil_actors.sandbox_report import Fitness, sandbox_report
+from sigil_actors.core.sandbox_proof import AttackResult
+from sigil_actors.core.wording import counted
+from sigil_actors.errors import SigilError
+from sigil_actors.sandbox_report import Fitness, SandboxPart, sandbox_report
 
 PROBE_S = 60.0
 """How long a Wasm module may take to compile and run; it takes a second on a slow machine."""
@@ -257,7 +260,38 @@ _STATUS = {
 
 
 def _sandbox() -> Iterator[Check]:
-    for part in sandbox_report():
+    parts = sandbox_report()
+    yield from _parts(parts)
+    if not any(part.fitness is Fitness.LACKING for part in parts):
+        yield _proof()
+
+
+def _proof() -> Check:
+    """Run the attacks that each plugin's sandbox is tried with."""
+    import trio
+
+    from sigil_actors.sandbox_trial import try_this_machine
+
+    name = "sandbox proof"
+    try:
+        proof = trio.run(try_this_machine)
+    except SigilError as error:
+        found = f"can't be tried: {error.what}; process plugins are refused"
+        return Check(name=name, status=Status.BAD, found=found, remedy=error.remedy)
+    if proof.holds:
+        found = f"{counted(proof.count(AttackResult.HELD), 'attack')} tried in one, all held"
+        return Check(name=name, status=Status.OK, found=found)
+    through = "; ".join(failure.name for failure in proof.failures)
+    return Check(
+        name=name,
+        status=Status.BAD,
+        found=f"it doesn't hold: {through}; process plugins are refused",
+        remedy="Look what differs on this machine: its kernel, bubblewrap, or what confines you",
+    )
+
+
+def _parts(parts: Iterable[SandboxPart]) -> Iterator[Check]:
+    for part in parts:
         found = part.found
         if part.fitness is Fitness.LACKING:
             found += "; process plugins are refused without it"

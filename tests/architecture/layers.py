@@ -117,7 +117,7 @@ LAYERS: Mapping[str, Layer] = {
     "assembly": Layer(
         ours=EVERYTHING_BELOW_ASSEMBLY,
         foreign={"attrs", "trio"},
-        modules={"", "manager", "wasm", "goplugin", "sandbox", "sandbox_report"},
+        modules={"", "manager", "wasm", "goplugin", "sandbox", "sandbox_report", "sandbox_trial"},
     ),
     "cli": Layer(
         ours={"assembly", "control", "runtime", "core", "errors"},

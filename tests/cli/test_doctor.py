@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,32 @@ def test_an_audit_folder_that_cant_be_written_is_9(
     assert (code, checks["audit log"]) == (9, Status.BAD)
 
 
+def test_a_sandbox_is_tried_where_one_can_be_made(
+    require: Callable[[str], None], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    require("bwrap")
+    code = doctor(state=tmp_path, json=True)
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert code == 0
+    assert checks["sandbox proof"]["status"] == "ok"
+    assert re.fullmatch(r"\d+ attacks tried in one, all held", checks["sandbox proof"]["found"])
+
+
+def test_a_sandbox_that_doesnt_hold_is_9_and_named(
+    require: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    require("bwrap")
+    allow_all = bytes.fromhex("060000000000ff7f")
+    monkeypatch.setattr("sigil_actors.core.bwrap_args.filter_for", lambda _: allow_all)
+    code = doctor(state=tmp_path, json=True)
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert (code, checks["sandbox proof"]["status"]) == (9, "bad")
+    assert "system calls: be traced" in checks["sandbox proof"]["found"]
+
+
 def test_what_sandboxes_lack_is_told_and_no_fault(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -99,6 +127,7 @@ def test_what_sandboxes_lack_is_told_and_no_fault(
         assert checks[name]["status"] == "absent"
         assert "process plugins are refused" in checks[name]["found"]
     assert "apt install bubblewrap" in checks["bubblewrap"]["remedy"]
+    assert "sandbox proof" not in checks
     assert checks["cgroups"]["status"] == "weak"
     assert "Delegate=yes" in checks["cgroups"]["remedy"]
     assert checks["Go"]["status"] == "absent"
