@@ -39,24 +39,26 @@ async def try_this_machine(settings: RuntimeSettings | None = None) -> SandboxPr
     from sigil_actors.tiers.process.workshop import open_workshop
 
     uids = (settings or RuntimeSettings()).plugin_uids
-    with _folder_for_all() as folder:
-        with PluginUids(uids.first, uids.count).identity_of(NAME) as identity:
-            async with (
-                open_workshop(with_sandbox=True, identity=identity) as workshop,
-                workshop.socket_dirs.open(identity) as sockets,
-            ):
-                if workshop.sandbox is None:
-                    raise AssertionError("a workshop with a sandbox has one")
-                plan = plan_sandbox(
-                    _manifest(),
-                    workshop.sandbox.facts,
-                    folder=folder,
-                    socket_dir=str(sockets.path),
-                    environment={},
-                    paths={},
-                )
-                rule = EgressRule.from_entries(ALLOWED)
-                return await try_sandbox(plan, host=workshop.sandbox, identity=identity, rule=rule)
+    with (
+        _folder_for_all() as folder,
+        PluginUids(uids.first, uids.count).identity_of(NAME) as identity,
+    ):
+        async with (
+            open_workshop(with_sandbox=True, identity=identity) as workshop,
+            workshop.socket_dirs.open(identity) as sockets,
+        ):
+            if workshop.sandbox is None:
+                raise AssertionError("a workshop with a sandbox has one")
+            plan = plan_sandbox(
+                _manifest(),
+                workshop.sandbox.facts,
+                folder=folder,
+                socket_dir=str(sockets.path),
+                environment={},
+                paths={},
+            )
+            rule = EgressRule.from_entries(ALLOWED)
+            return await try_sandbox(plan, host=workshop.sandbox, identity=identity, rule=rule)
 
 
 @contextmanager
