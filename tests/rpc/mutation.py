@@ -65,7 +65,8 @@ def _resize(random: Random, data: bytearray) -> None:
         return
     at = random.choice(starts)
     length = int.from_bytes(data[at : at + 3], "big")
-    resized = max(0, random.choice((0, 1, 3, length - 1, length + 1, length - 5, length // 2)))
+    sizes = (0, 1, 3, length - 1, length + 1, length - 5, length // 2)
+    resized = min(max(0, random.choice(sizes)), frames.FRAME_MAX_LIMIT)
     body = at + HEAD_BYTES
     payload = data[body : body + min(length, resized)]
     data[body : body + length] = payload + bytes(max(0, resized - len(payload)))
