@@ -11,6 +11,7 @@ import trio.testing
 from sigil_actors.rpc.call_headers import request_block
 from sigil_actors.rpc.channel import open_channel
 from sigil_actors.rpc.connection import Connection
+from sigil_actors.rpc.events import Event
 from sigil_actors.rpc.limits import Limits
 from sigil_actors.rpc.messages import pack
 from sigil_actors.rpc.server import ServerBounds, listen_loopback, open_server
@@ -34,6 +35,25 @@ async def ends(sock: socket.socket) -> None:
                 return
         except ConnectionResetError:
             return
+
+
+class Peer:
+    """The other side of a socket, moved by the test alone."""
+
+    def __init__(self, sock: socket.socket, *, client: bool) -> None:
+        self.sock = sock
+        self.connection = Connection(client=client, stream_factory=Stream)
+        self.send()
+
+    def send(self) -> None:
+        self.sock.sendall(self.connection.data_to_send())
+
+    async def receive(self) -> list[Event[Stream]]:
+        self.sock.setblocking(False)
+        await trio.lowlevel.wait_readable(self.sock)
+        events = self.connection.receive(self.sock.recv(65_536))
+        self.send()
+        return events
 
 
 @pytest.mark.parametrize(
@@ -95,12 +115,31 @@ async def test_a_client_that_reads_no_byte_more_is_hung_up_on(
 
 async def test_calls_end_where_the_peer_only_stops_reading() -> None:
     """A broken pipe for what we send is no end of what we read."""
-    async with open_pair() as channel:
-        assert await channel.unary_unary(path("Echo"))(b"") == b""
-        channel.transport.sock.shutdown(socket.SHUT_WR)  # as it looks after the peer's SHUT_RD
-        with trio.fail_after(5), pytest.raises(RpcError) as raised:
-            await channel.unary_unary(path("Hang"))(b"")
-        assert raised.value.code() is StatusCode.UNAVAILABLE
+    ours, theirs = socket.socketpair()
+    with theirs:
+        peer = Peer(theirs, client=False)
+        async with open_channel(ours) as channel:
+            await peer.receive()
+            theirs.shutdown(socket.SHUT_RD)
+            with trio.fail_after(5), pytest.raises(RpcError) as raised:
+                await channel.unary_unary(path("Echo"))(b"")
+            assert raised.value.code() is StatusCode.UNAVAILABLE
+
+
+async def test_a_streams_deadline_needs_no_help_of_the_server(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        peer = Peer(theirs, client=False)
+        async with open_channel(ours) as channel:
+            await peer.receive()
+            call = channel.stream_stream(path("Turn"))(timeout=4)
+            with pytest.raises(RpcError) as raised:
+                await call.read()
+            assert raised.value.code() is StatusCode.DEADLINE_EXCEEDED
+            assert trio.current_time() == pytest.approx(4)
+            assert not channel.connection.streams
 
 
 async def test_more_connections_than_the_bound_are_closed_at_once() -> None:
@@ -184,6 +223,15 @@ async def test_tiny_messages_cost_what_they_cost() -> None:
         assert server.held.held == 0
 
 
+async def test_a_stream_may_be_longer_than_what_may_be_held_at_a_time() -> None:
+    server = new_server(Seen(), bounds=ServerBounds(held_max=300 * KIB))
+    async with open_pair(server=server) as channel:
+        async with channel.stream_stream(path("Turn"))() as call:
+            for _ in range(10):
+                await call.write(bytes(50 * KIB))
+                assert await call.read() == bytes(50 * KIB)
+
+
 async def test_answers_that_nobody_takes_have_a_bound_together() -> None:
     async def big(_request: bytes, _context: ServerCall) -> bytes:
         return bytes(300 * KIB)
@@ -225,6 +273,39 @@ async def test_a_server_that_drains_hangs_up_after_the_last_answer() -> None:
             with pytest.raises(RpcError) as raised:
                 await late.unary_unary(path("Echo"))(b"b")
             assert raised.value.code() is StatusCode.UNAVAILABLE
+
+
+async def test_a_client_hangs_up_on_a_server_that_goes_away_after_the_last_call() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        peer = Peer(theirs, client=False)
+        async with open_channel(ours) as channel:
+            call = channel.stream_stream(path("Turn"))()
+            while not peer.connection.streams:
+                await peer.receive()
+            peer.connection.drain()
+            peer.send()
+            while channel.is_usable:
+                await trio.testing.wait_all_tasks_blocked()
+            assert not channel.connection.closed
+            call.cancel()
+            with trio.fail_after(5):
+                await ends(theirs)
+
+
+async def test_a_server_that_drains_hangs_up_on_a_client_that_stays() -> None:
+    server = new_server(Seen())
+    ours, theirs = socket.socketpair()
+    with ours:
+        peer = Peer(ours, client=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.serve_connection, theirs)
+            await peer.receive()
+            nursery.start_soon(server.drain, 60)
+            with trio.fail_after(5):
+                while not peer.connection.goaway_received:
+                    await peer.receive()  # answers the PING too
+                await ends(ours)
 
 
 async def test_no_call_is_lost_that_was_under_way_when_the_server_began_to_drain() -> None:
