@@ -1,4 +1,4 @@
-"""Write the parts of the reference that come from the code: the lifecycle's table, the errors.
+"""Write the parts of the reference that come from the code: lifecycle, errors, settings.
 
 They stand in the pages between two comments, so that a page reads whole in the repository too.
 `make reference` writes them; a test fails where one is out of date.
@@ -8,10 +8,12 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from sigil_actors import errors
 from sigil_actors.core.lifecycle import TRANSITIONS, PluginState
+from sigil_actors.runtime import settings
 
 DOCS = Path(__file__).resolve().parent
 
@@ -97,9 +99,33 @@ def attributes_of(error: type[errors.SigilError]) -> list[str]:
     return list(names)
 
 
+def runtime_settings() -> str:
+    """Return a table of all settings, in the order of the class."""
+    (module,) = (
+        node
+        for node in ast.parse(inspect.getsource(settings)).body
+        if isinstance(node, ast.ClassDef) and node.name == settings.RuntimeSettings.__name__
+    )
+    rows = ["| setting | default | |", "| --- | --- | --- |"]
+    for field, told in pairwise(module.body):
+        match field, told:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                value = getattr(settings.RuntimeSettings(), name)
+                is_bare = value == settings.BackgroundSession()
+                default = "BackgroundSession()" if is_bare else repr(value)
+                rows.append(f"| `{name}` | `{default}` | {' '.join(text.split())} |")
+            case _:
+                pass
+    return "\n".join(rows)
+
+
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("reference/lifecycle.md", "lifecycle"): lifecycle,
     ("reference/errors.md", "error family"): error_family,
+    ("reference/settings.md", "settings"): runtime_settings,
 }
 """The page and the name of each generated part, and what makes it."""
 
