@@ -36,13 +36,13 @@ def proof_name(plan: SandboxPlan, facts: HostFacts, program: bytes, *, has_own_u
     for place, word in ((plan.folder, "<folder>"), (plan.socket_dir, "<sockets>")):
         if place:
             text = text.replace(place, word)
-    bubblewrap = facts.bubblewrap
+    bubblewrap, cgroups = facts.bubblewrap, facts.cgroups
     parts = (
         text,
         facts.kernel,
         facts.architecture,
         repr(bubblewrap),
-        repr(facts.cgroups),
+        repr(None if cgroups is None else (cgroups.version, sorted(cgroups.controllers))),
         repr((facts.has_seccomp, facts.landlock_abi, facts.uid == 0, has_own_uid)),
         hashlib.sha256(program).hexdigest(),
     )

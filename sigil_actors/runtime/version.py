@@ -152,7 +152,7 @@ class Version:
             open_snapshot(
                 definition.name,
                 definition.folder,
-                into=self._snapshots(),
+                into=await run_in_worker(self._snapshots, abandon_on_cancel=False),
                 bytes_max=self._settings.snapshot_bytes,
                 files_max=self._settings.snapshot_files,
             )

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ class StateFolder:
         self._folder = folder
         self._snapshots: Path | None = None
         self._reachable: TemporaryFolder | None = None
+        self._making = threading.Lock()
 
     @property
     def kv(self) -> Path | None:
@@ -48,9 +50,17 @@ class StateFolder:
         return None if self._folder is None else self._folder / "sandbox-proofs"
 
     def snapshots(self) -> Path:
-        """Return the folder for snapshots; it is made on first use, and removed at the end."""
+        """Return the folder for snapshots; it is made on first use, and removed at the end.
+
+        Blocks: without a state folder, what killed runtimes left is swept first. Any thread.
+        """
+        with self._making:
+            return self._made()
+
+    def _made(self) -> Path:
         if self._snapshots is None:
             if self._folder is None:
+                sweep_temporary_folders(_PREFIX, _remove_tree)
                 self._snapshots = self._reachable_folder()
             elif os.geteuid() == 0:
                 # Plugins that run as somebody else can't pass through a state folder, which is
@@ -99,7 +109,6 @@ async def open_state_folder(folder: Path | None) -> AsyncGenerator[StateFolder]:
         StateFolderError: it can't be made or written, or another runtime holds it.
     """
     lock = None if folder is None else await trio.to_thread.run_sync(_hold, folder)
-    await trio.to_thread.run_sync(sweep_temporary_folders, _PREFIX, _remove_tree)
     state = StateFolder(folder)
     try:
         yield state
@@ -124,6 +133,7 @@ def _hold(folder: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Left behind by a runtime that was killed: nobody else can hold the lock now.
         _remove_snapshots(folder)
+        sweep_temporary_folders(_PREFIX, _remove_tree)
         os.ftruncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
     except BlockingIOError:

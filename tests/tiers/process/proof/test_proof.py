@@ -1,6 +1,8 @@
 """A sandbox is tried before its plugin runs in it; one that doesn't hold refuses the start."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -230,6 +232,22 @@ def test_each_starts_own_folders_make_no_difference(facts: HostFacts) -> None:
         with reachable_folders() as folders:
             plan = plan_of(("/bin/true",), facts, folders, environment={"A": str(number)})
             names.add(proof_name(plan, facts, b"", has_own_uid=True))
+    assert len(names) == 1
+
+
+def test_the_same_plan_has_the_same_name_in_every_process() -> None:
+    """The order of a set differs from process to process; the name must not."""
+    script = Path(__file__).with_name("print_name.py")
+    names = {
+        subprocess.run(
+            [sys.executable, script],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
     assert len(names) == 1
 
 
