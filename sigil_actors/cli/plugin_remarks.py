@@ -18,6 +18,8 @@ def remarks_on(status: Mapping[str, JsonValue], state: Path | None) -> Iterator[
         # One that was stopped has that as its reason, which the table says already.
         if reason != down or later:
             yield f"{name}: {down}{'' if reason == down else f': {reason}'}{later}"
+        if status["remedy"]:
+            yield f"    what to do: {status['remedy']}"
         yield from (
             f"    its last words: {line}"
             for line in dict.fromkeys(_texts(status["last_words"]))

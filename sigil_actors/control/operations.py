@@ -358,9 +358,8 @@ class RuntimeOperations:
         if ended:
             status = self._runtime.get(ended[0])
             why = status.reason or status.last_error
-            raise PluginStartError(
-                plugin, f"doesn't come up: {why}", remedy="Mend it, or what it needs, and try again"
-            )
+            remedy = status.remedy or "Mend it, or what it needs, and try again"
+            raise PluginStartError(plugin, f"doesn't come up: {why}", remedy=remedy)
 
 
 class _EventsOf:

@@ -30,6 +30,7 @@ def status_json(status: PluginStatus) -> JsonObject:
         "restarts": status.restarts,
         "in_flight": status.in_flight,
         "reason": status.reason,
+        "remedy": status.remedy,
         "quarantined": status.quarantined,
         "restart_in_s": status.restart_in_s,
         "last_words": list(status.last_words),

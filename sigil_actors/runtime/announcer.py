@@ -52,7 +52,8 @@ class Announcer:
         """Tell that it was given up on."""
         self._record(deployment, "quarantined", deployment.reason)
         self._publish(deployment, EventKind.QUARANTINED, deployment.reason)
-        logger.error("plugin %s is quarantined: %s", self._plugin, deployment.reason)
+        remedy = f". {deployment.remedy}" if deployment.remedy else ""
+        logger.error("plugin %s is quarantined: %s%s", self._plugin, deployment.reason, remedy)
 
     def held(self, deployment: Deployment, differences: str, what: str) -> None:
         """Tell that a version waits to be approved."""

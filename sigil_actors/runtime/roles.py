@@ -160,6 +160,7 @@ class Roles:
             restarts=0 if current is None else current.restarts,
             in_flight=sum(one.gate.in_flight for one in (current, leaving) if one is not None),
             reason="" if current is None else current.waiting or current.reason,
+            remedy="" if current is None else current.remedy,
             quarantined=not alive and self.down is Down.QUARANTINED,
             restart_in_s=None if current is None else current.restart_in_s(),
             last_words=() if current is None else current.last_words,

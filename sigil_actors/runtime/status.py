@@ -36,6 +36,8 @@ class PluginStatus:
     """Calls that are in it."""
     reason: str
     """Why it is not running; empty while it runs."""
+    remedy: str = ""
+    """What can be done about it; empty where nobody can say."""
     quarantined: bool = False
     """Whether its supervisor gave up on it; it stays down until somebody starts it."""
     restart_in_s: float | None = None
