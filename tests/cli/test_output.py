@@ -161,7 +161,13 @@ def test_what_is_down_has_no_health_and_says_only_once_why() -> None:
     stream = io.StringIO()
     show_on(console(stream), plugins_table([plugin("a", "stopped"), plugin("b", "draining")]))
     assert [line.split()[-1] for line in stream.getvalue().splitlines()[1:]] == ["-", "degraded"]
-    nothing = {"restart_in_s": None, "last_error": "", "reload_failed": "", "health": "healthy"}
+    nothing = {
+        "restart_in_s": None,
+        "remedy": "",
+        "last_error": "",
+        "reload_failed": "",
+        "health": "healthy",
+    }
     down = {**plugin("a", "stopped"), **nothing, "draining_generations": []}
     assert list(remarks_on({**down, "reason": "stopped", "last_words": []}, None)) == []
     words = ["it trapped", "it trapped", "out of ink", "out of ink"]
