@@ -41,7 +41,7 @@ def handed_over_groups() -> Iterator[tuple[Path, ...]]:
             mount = CGROUPS / controller
             if not mount.is_dir():
                 continue
-            group = mount / f"sigil-escape-{os.getpid()}"
+            group = mount / f"handed-over-{os.getpid()}"
             group.mkdir()
             stack.callback(group.rmdir)
             for path in (group, group / "cgroup.procs", group / "tasks"):

@@ -16,7 +16,7 @@ from sigil_actors.core.calls import Usage
 from sigil_actors.core.host_facts import CgroupVersion
 from sigil_actors.core.sandbox_plan import SandboxLimits
 
-PREFIX: Final = "sigil-"
+PREFIX: Final = "sigil-plugins-"
 """What the names of a runtime's own groups begin with."""
 
 CPU_PERIOD_US: Final = 100_000

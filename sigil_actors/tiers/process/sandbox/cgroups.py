@@ -231,7 +231,9 @@ def _make_locked(base: Path) -> _Locked:
 
 def _sweep(bases: set[Path]) -> None:
     deadline_s = time.monotonic() + SWEEP_S
-    found = (folder for base in bases for folder in base.glob(f"{PREFIX}*"))
+    # Exactly the names that runtimes give: what is swept is killed, and others name groups too.
+    pattern = PREFIX + "[0-9a-f]" * 8
+    found = (folder for base in bases for folder in base.glob(pattern))
     for folder, _ in zip(found, range(SWEPT_MAX), strict=False):
         with suppress(OSError):
             _sweep_one(folder, deadline_s)

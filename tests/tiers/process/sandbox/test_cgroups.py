@@ -70,10 +70,10 @@ async def test_what_a_killed_host_left_is_swept_and_what_a_living_one_has_is_not
     cgroups: Cgroups, sleeper: int
 ) -> None:
     base = Path(cgroups.folders["pids"])
-    left = base / f"{PREFIX}left"
+    left = base / f"{PREFIX}00000001"
     (left / "1").mkdir(parents=True)
     (left / "1" / "cgroup.procs").write_text(str(sleeper))
-    held = base / f"{PREFIX}held"
+    held = base / f"{PREFIX}00000002"
     (held / "1").mkdir(parents=True)
     lock = os.open(held, os.O_RDONLY)
     try:
@@ -86,6 +86,22 @@ async def test_what_a_killed_host_left_is_swept_and_what_a_living_one_has_is_not
         os.close(lock)
         (held / "1").rmdir()
         held.rmdir()
+
+
+@pytest.mark.parametrize("name", ["sigil-actors.service", f"{PREFIX}of-mine", f"{PREFIX}0000000g"])
+async def test_a_group_that_somebody_else_named_is_left_alone(
+    cgroups: Cgroups, sleeper: int, name: str
+) -> None:
+    """As that of a service that is called after this project: what is swept is killed."""
+    theirs = Path(cgroups.folders["pids"]) / name
+    theirs.mkdir()
+    try:
+        (theirs / "cgroup.procs").write_text(str(sleeper))
+        async with open_cgroups(cgroups):
+            assert is_alive(sleeper)
+    finally:
+        (theirs.parent / "cgroup.procs").write_text(str(sleeper))
+        theirs.rmdir()
 
 
 async def test_version_2_kills_what_is_in_a_group_at_once(sleeper: int) -> None:
