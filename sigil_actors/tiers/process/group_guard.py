@@ -2,18 +2,26 @@
 
 A death signal reaches a plugin, but nothing that the plugin has started: without a sandbox, which
 has its own process namespace, that would live on after a kill -9 of the host. The guard reads which
-groups there are from a pipe; when the pipe's other end is gone, so is the host.
+groups there are from a pipe; when the pipe's other end is gone, so is the host. One that was killed
+itself is started again and told what there is; until then, what is told waits in the pipe.
 """
 
+import logging
 import os
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Final
 
+import trio
+
+from sigil_actors.actors.nursery import open_bare_nursery
 from sigil_actors.tiers.process.spawner import Spawner
+
+logger = logging.getLogger(__name__)
 
 # A shell, since it is there within a millisecond and needs a megabyte.
 _SCRIPT = """
-groups=' '
+groups=" $* "
 while read -r order group; do
     case $order in
         add) case $groups in *" $group "*) ;; *) groups="$groups$group " ;; esac ;;
@@ -26,11 +34,23 @@ for group in $groups; do kill -s KILL -- "-$group"; done 2>/dev/null
 """
 
 
+RESTART_S: Final = 0.1
+"""Between a guard and the next: whoever kills each one can't keep the host busy."""
+
+
 class GroupGuard:
     """The host's end of the pipe."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
+        self._groups: set[int] = set()
+        self.pid: int | None = None
+        """The guard's process; None while there is none."""
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Return the groups that are watched now."""
+        return tuple(self._groups)
 
     @property
     def descriptor(self) -> int:
@@ -42,19 +62,22 @@ class GroupGuard:
         """Have the group killed if the host is, for as long as the block lasts.
 
         Raises:
-            OSError: the guard is gone.
+            OSError: the guard is long gone, and the pipe full.
         """
-        # Short enough to be written whole or not at all, and read at once.
-        os.write(self._pipe, f"add {group}\n".encode())
         with self.forgetting(group):
             yield
 
     @contextmanager
     def forgetting(self, group: int) -> Generator[None, None, None]:
-        """Have a group that told of itself watched no more when the block is left."""
+        """Have a group, also one that told of itself, watched no more when the block is left."""
+        self._groups.add(group)
         try:
+            # Told once more, in case the guard that heard it is dead. Short enough to be written
+            # whole or not at all.
+            os.write(self._pipe, f"add {group}\n".encode())
             yield
         finally:
+            self._groups.discard(group)
             with suppress(OSError):
                 os.write(self._pipe, f"remove {group}\n".encode())
 
@@ -67,12 +90,45 @@ async def open_group_guard(spawner: Spawner) -> AsyncGenerator[GroupGuard, None]
         OSError: there is no shell.
     """
     readable, writable = os.pipe()
+    os.set_blocking(writable, False)
     try:
-        try:
-            guard = await spawner.spawn(("/bin/sh", "-c", _SCRIPT), env={}, stdin=readable)
-        finally:
-            os.close(readable)
-        async with guard:
-            yield GroupGuard(writable)
+        async with open_bare_nursery() as nursery:
+            guard = GroupGuard(writable)
+            await nursery.start(_keep_guarding, spawner, readable, guard)
+            yield guard
+            nursery.cancel_scope.cancel()
     finally:
         os.close(writable)
+        os.close(readable)
+
+
+@trio.lowlevel.enable_ki_protection
+async def _keep_guarding(
+    spawner: Spawner,
+    pipe: int,
+    guard: GroupGuard,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Have a guard run until cancelled; the first one that can't be started is an error."""
+    is_first = True
+    while True:
+        try:
+            child = await spawner.spawn(
+                ("/bin/sh", "-c", _SCRIPT, "sh", *map(str, guard.groups)), env={}, stdin=pipe
+            )
+        except OSError as error:
+            if is_first:
+                raise
+            logger.error(  # noqa: TRY400 - the error is the message
+                "what a killed host leaves behind isn't guarded now: %s", error
+            )
+        else:
+            async with child:
+                guard.pid = child.pid
+                if is_first:
+                    task_status.started()
+                    is_first = False
+                end = await child.wait()
+                guard.pid = None
+            logger.warning("the guard of plugins' processes ended (%s), and is started again", end)
+        await trio.sleep(RESTART_S)
