@@ -130,6 +130,15 @@ def _read_response(block: Block) -> ResponseHead:
 
 def read_trailers(block: Block) -> Trailers:
     """Return how a call ended, from its last block or its only one."""
+    if isinstance(block.memo, Trailers):
+        return block.memo
+    trailers = _read_trailers(block)
+    if not block.pseudo:  # else it is an answer's only block, and `read_response` keeps its own
+        block.memo = trailers
+    return trailers
+
+
+def _read_trailers(block: Block) -> Trailers:
     fields = dict(block.pairs)
     told = fields.get(b"grpc-status")
     code = None

@@ -176,12 +176,13 @@ class Channel(Session[Call]):
             self.connection.send_data(call, data, end=end)
         except UsageError:
             return
-        self.flush()
+        self.flush_soon()
 
     def consumed(self, call: Call, length: int) -> None:
         """Give the server back what was read."""
         self.connection.consumed(call, length)
-        self.flush()
+        if self.connection.unsent:
+            self.flush_soon()
 
     def reset(self, call: Call, code: Code) -> None:
         """Tell the server that the call is over."""
@@ -370,6 +371,7 @@ async def open_channel(
                 keepalive=keepalive,
             )
             nursery.start_soon(channel.keep_writing)
+            nursery.start_soon(channel.keep_flushing)
             nursery.start_soon(channel.read)
             nursery.start_soon(channel.keep_alive)
             nursery.start_soon(channel.expect_settings, handshake_timeout_s)

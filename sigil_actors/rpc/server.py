@@ -130,6 +130,7 @@ class Server:
                 self.connections.add(connection)
                 try:
                     nursery.start_soon(connection.keep_writing)
+                    nursery.start_soon(connection.keep_flushing)
                     nursery.start_soon(connection.keep_alive)
                     nursery.start_soon(connection.expect_settings, self.bounds.handshake_s)
                     await connection.read()

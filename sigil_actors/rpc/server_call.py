@@ -182,7 +182,7 @@ class ServerCall(MessageStream):
             self.queue(message)
         except UsageError:
             raise RpcError(StatusCode.CANCELLED, "the call is over") from None
-        self._session.flush()
+        self._session.flush_soon()
         while self.pending is not None:
             await self._writers.wait()
 
@@ -251,7 +251,7 @@ class ServerCall(MessageStream):
             connection.send_headers(self, block, end=True)
         except UsageError:
             pass  # the client has gone
-        self._session.flush()
+        self._session.flush_soon()
 
     def end_as_set(self) -> None:
         """Send the status that the handler set; OK where it set none."""
@@ -297,7 +297,8 @@ class ServerCall(MessageStream):
         if not waiting and self.unread:
             unread, self.unread = self.unread, 0
             self._session.connection.consumed(self, unread)
-            self._session.flush()
+            if self._session.connection.unsent:
+                self._session.flush_soon()
         return body
 
     def _close(self) -> None:

@@ -12,10 +12,15 @@ import trio
 from sigil_actors.rpc.connection import Connection
 from sigil_actors.rpc.events import StreamT
 from sigil_actors.rpc.transport import Transport
+from sigil_actors.rpc.waiter import Waiter
 
 _KEEPALIVE_PING: Final = b"keepaliv"
 _READS_IN_A_ROW: Final = 16
 """Then other tasks have their turn, however fast the peer sends."""
+
+_FEW_STREAMS: Final = 8
+"""So many each send for themselves, at once. Of more, those whose tasks run in the same pass of the
+scheduler are sent together: a system call for each would cost more than all else about a call."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +49,7 @@ class Session(Generic[StreamT]):
         self.reason = "connection lost"
         """Why calls fail once it is over."""
         self._was_met = trio.Event()
+        self._flusher = Waiter()
         self._keepalive = keepalive
         self._was_heard = False
         self._answer: trio.Event | None = None
@@ -60,6 +66,19 @@ class Session(Generic[StreamT]):
             drained, connection.drained = connection.drained, []
             for stream in drained:
                 self.stream_drained(stream)
+
+    def flush_soon(self) -> None:
+        """Send what there is to send, at the latest when every task that can run has run."""
+        if len(self.connection.streams) <= _FEW_STREAMS:
+            self.flush()
+        else:
+            self._flusher.wake()
+
+    async def keep_flushing(self) -> None:
+        """Send what is to go out soon."""
+        while True:
+            self.flush()  # first of all, too: before that nobody was there to be woken
+            await self._flusher.wait()
 
     def stream_drained(self, stream: StreamT) -> None:
         """Take it that all of a stream's DATA has left; for subclasses."""
