@@ -37,7 +37,7 @@ class Lease:
         """
         self._stays = True
         if self.ended_by is not None:
-            raise self.ended_by
+            raise self.ended_by.with_traceback(None)
 
     @contextmanager
     def operation(self) -> Generator[None]:
@@ -50,7 +50,7 @@ class Lease:
                 before or during the block.
         """
         if self.ended_by is not None:
-            raise self.ended_by
+            raise self.ended_by.with_traceback(None)
         scope = trio.CancelScope()
         self._operations.add(scope)
         try:
@@ -59,7 +59,7 @@ class Lease:
         finally:
             self._operations.discard(scope)
         if scope.cancelled_caught and self.ended_by is not None:
-            raise self.ended_by
+            raise self.ended_by.with_traceback(None)
 
     def interrupt(self) -> None:
         """Interrupt what the caller is doing in the instance."""

@@ -86,7 +86,12 @@ class PluginActor:
         # No checkpoint from here to the lease: what is let in is in before anything changes.
         instance = None if self._roles.current is None else self._roles.current.instance
         if instance is None or not self._roles.takes(chain):
-            raise self._roles.unavailable()
+            error = self._roles.unavailable()
+            # Whoever tries again at once, for ever, mustn't keep the plugin from coming back.
+            await trio.lowlevel.checkpoint()
+            raise error
+        if instance.gate.ended_by is not None:
+            await trio.lowlevel.checkpoint()  # as above: its end isn't dealt with yet
         with instance.gate.lease() as lease:
             yield Admitted(instance, lease)
 

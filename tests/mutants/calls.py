@@ -70,7 +70,7 @@ CALLS = (
         name="interrupted-without-error",
         file="runtime/admission.py",
         old="        if scope.cancelled_caught and self.ended_by is not None:\n"
-        "            raise self.ended_by\n",
+        "            raise self.ended_by.with_traceback(None)\n",
         new="",
         why="a call that was interrupted goes on with nothing",
     ),

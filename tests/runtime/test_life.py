@@ -1,6 +1,7 @@
 """A plugin's life under its actor: starting, crashing, quarantine, drain, stop, leaving."""
 
 import math
+import traceback
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from itertools import pairwise
@@ -72,6 +73,28 @@ async def test_a_crash_is_told_to_its_caller_and_the_plugin_comes_back(
         assert await session.execute_text("echo-tool", "echo") == "{}"
         status = world.runtime.get("echo-tool")
         assert (status.generation, status.restarts) == (2, 1)
+
+
+async def test_who_tries_again_at_once_keeps_no_plugin_from_coming_back() -> None:
+    """Without a checkpoint of its own a refused call would never let anybody else run."""
+    policy = RestartPolicy(max_restarts=3, backoff=0, backoff_max=0)
+    async with open_world(manifest(restart=policy), plugins=PLUGINS) as world:
+        session = world.session()
+        with pytest.raises(PluginCrashedError):
+            await session.execute_text("echo-tool", "crash")
+        for _ in range(10_000):
+            try:
+                assert await session.execute_text("echo-tool", "echo") == "{}"
+            except (PluginCrashedError, PluginUnavailableError) as error:
+                # Nor does one error that all of them get grow with each that gets it.
+                depth = len(traceback.extract_tb(error.__traceback__))
+                if depth > 50:
+                    pytest.fail(f"{depth} frames")
+            else:
+                break
+        else:
+            pytest.fail("it never came back")
+        assert world.runtime.get("echo-tool").generation == 2
 
 
 async def test_a_crash_ends_the_other_calls_in_the_instance_too(autojump_clock: MockClock) -> None:
