@@ -9,7 +9,7 @@ BENCH  := $(VENV)/.installed-bench
 $(shell test -x $(BIN)/python || rm -f $(STAMP) $(DEV) $(BENCH))
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test sim mutants fuzz escape check coverage format lint types docs reference bench proto examples clean
+.PHONY: help demo test sim mutants fuzz escape orphans check coverage format lint types docs reference bench proto examples clean
 .NOTPARALLEL:     # two pip runs in one virtual environment get in each other's way
 .DELETE_ON_ERROR: # a virtual environment that was made only half is made anew
 help:            ## What can be made
@@ -52,6 +52,9 @@ fuzz: $(DEV)     ## Throw bytes at the parsers and the HTTP/2 connection: make f
 
 escape: $(DEV)   ## Attack the sandbox from inside, and see each attack work without it: make escape [ONLY=NAME]
 	$(BIN)/python -m tests.escape $(ONLY)
+
+orphans: $(DEV)  ## Kill -9 the host and its helpers at random moments, and look what is left: make orphans [ROUNDS=N] [SEED=K]
+	$(BIN)/python -m tests.orphans $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 coverage: $(DEV) ## All tests, with what they miss; the core has to be whole
 	$(BIN)/python -m coverage run -m pytest $(ARGS)

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -31,6 +34,7 @@ type arguments struct {
 	Payload    string  // for hostcall
 	Session    *string // for hostcall and hostcheck: instead of the call's own
 	By         string  // for hostcall: "address" dials SIGIL_HOST_ADDRESS instead of the broker
+	Leaves     bool    // for spawn: whether the child leaves the plugin's process group
 }
 
 // call is one execution of a tool.
@@ -77,6 +81,7 @@ var tools = map[string]func(*call) error{
 	"stderr":    func(c *call) error { return write(c, os.Stderr) },
 	"sleep":     sleep,
 	"big":       big,
+	"spawn":     spawn,
 	"told":      told,
 	"undone":    func(c *call) error { return c.say("said") }, // its stream ends without `done`
 	"status":    func(*call) error { return errors.New("no chunk, but a status") },
@@ -164,6 +169,17 @@ func big(c *call) error {
 		}
 	}
 	return nil
+}
+
+// spawn starts a child that outlives the call.
+func spawn(c *call) error {
+	child := exec.Command("/bin/sleep", "1000")
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: c.Leaves}
+	if err := child.Start(); err != nil {
+		return err
+	}
+	go child.Wait()
+	return c.say(strconv.Itoa(child.Process.Pid))
 }
 
 // told says what came along with the call.
