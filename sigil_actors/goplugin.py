@@ -248,7 +248,11 @@ async def _open_plugin(config: ClientConfig) -> AsyncGenerator[ConnectedPlugin, 
         )
         command, environment = _completed(config, offer)
         program = Path(config.command[-1]) if config.is_sandboxed else Path(command[0])
-        await run_in_worker(partial(check_program, name, program, sha256=config.sha256))
+        check = partial(check_program, name, program, sha256=config.sha256)
+        if config.sha256 is None:
+            check()  # a look at one file, less than a thread costs
+        else:
+            await run_in_worker(check)
         running_program = await stack.enter_async_context(
             open_plain_program(
                 name,
