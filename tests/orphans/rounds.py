@@ -64,7 +64,8 @@ class Host:
 
     process: trio.Process
     mode: str
-    lines: AsyncIterator[dict[str, object]]
+    said: bytes = b""
+    """What it said beyond the line that was read last."""
     usual: Sequence[str] = ()
     """What it has open while nothing happens."""
 
@@ -82,18 +83,19 @@ class Host:
 
     async def hear(self) -> dict[str, object]:
         with trio.move_on_after(TELL_S):
-            async for line in self.lines:
-                return line
-            raise LeftBehindError("the host has ended by itself")
+            return await self._line()
         raise LeftBehindError(f"the host says nothing for {TELL_S:g} s")
 
-
-async def _lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[dict[str, object]]:
-    rest = b""
-    async for piece in stream:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            yield json.loads(line)
+    async def _line(self) -> dict[str, object]:
+        assert self.process.stdout is not None
+        while b"\n" not in self.said:
+            piece = await self.process.stdout.receive_some()
+            if not piece:
+                raise LeftBehindError("the host has ended by itself")
+            self.said += piece
+        line, _, self.said = self.said.partition(b"\n")
+        told: dict[str, object] = json.loads(line)
+        return told
 
 
 @attrs.define(kw_only=True)
@@ -196,8 +198,7 @@ class Rounds:
                 cwd=ROOT,
                 env={**os.environ, "TMPDIR": str(self.scratch)},
             )
-        assert process.stdout is not None
-        host = Host(process=process, mode=mode, lines=_lines(process.stdout))
+        host = Host(process=process, mode=mode)
         await host.order("settle")
         return host
 
