@@ -310,7 +310,8 @@ def _trail(entries: Sequence[AuditEntry], story: Story) -> JsonObject:
         key = f"{entry.action} {entry.result}"
         results[key] = results.get(key, 0) + 1
     _must(results.get("capability_check denied", 0) > 0, "no denial is in the log")
-    _must(results.get("lifecycle quarantined", 0) == 1, "no quarantine is in the log")
+    given_up = [entry.plugin for entry in entries if entry.result == "quarantined"]
+    _must("crasher" in given_up, "no quarantine of the crashing plugin is in the log")
     return {"entries": len(entries), "results": results}
 
 

@@ -1,7 +1,9 @@
 """A second layer inside the sandbox: what a plugin may open, said once more to Landlock.
 
 The mounts decide what a plugin sees; these rules decide what it may open of that. Both come from
-one plan, by different roads: a mount too many can't be opened.
+one plan, by different roads: of a mount too many, the names can be read and no file be opened.
+Names are allowed everywhere, since the folders on the way to what is shown have no rule of their
+own that wouldn't count for all below too, and programs read them: an importer does.
 The program that sets the rules is `tiers/process/sandbox/confine/confine.c`.
 """
 
@@ -36,6 +38,8 @@ VERSION_MAX: Final = 7
 class Access(StrEnum):
     """What is allowed below a path; the words are the program's."""
 
+    LIST = "list"
+    """Read the names in folders."""
     READ = "read"
     """And run."""
     WRITE = "write"
@@ -46,7 +50,7 @@ class Access(StrEnum):
 
 def landlock_rules(plan: SandboxPlan) -> tuple[tuple[Access, str], ...]:
     """Return what a plan lets its plugin open, each path once, the widest access."""
-    rules: dict[str, Access] = {}
+    rules: dict[str, Access] = {"/": Access.LIST}
     for mount in plan.mounts:
         for access, path in _rules(mount):
             if rules.get(path) is not Access.WRITE:

@@ -64,12 +64,13 @@ def test_each_thing_that_is_shown_may_be_opened_as_it_is_shown(plan: SandboxPlan
     assert rules["/tmp"] is Access.WRITE
     assert rules["/proc"] is Access.DEVICE
     assert rules["/dev"] is Access.DEVICE
-    assert "/" not in rules
+    assert rules["/"] is Access.LIST
 
 
 def test_nothing_may_be_opened_that_no_mount_shows(plan: SandboxPlan) -> None:
     shown = {getattr(mount, "target", getattr(mount, "path", "")) for mount in plan.mounts}
-    assert {path for _, path in landlock_rules(plan)} <= shown
+    assert {path for access, path in landlock_rules(plan) if access is not Access.LIST} <= shown
+    assert [path for access, path in landlock_rules(plan) if access is Access.LIST] == ["/"]
 
 
 def test_what_is_writable_by_one_mount_stays_so(plan: SandboxPlan) -> None:

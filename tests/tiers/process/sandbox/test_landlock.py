@@ -6,6 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from sigil_actors.core.execution import FilesystemPolicy
 from sigil_actors.core.host_facts import HostFacts
 from sigil_actors.core.sandbox_mounts import Bind
 from sigil_actors.core.sandbox_plan import SandboxPlan
@@ -46,6 +47,20 @@ async def test_without_the_layer_it_could(facts: HostFacts, leaking: SandboxPlan
     command = leaking.command[leaking.command.index("--") + 1 :]
     said, _ = await answer_of(attrs.evolve(leaking, command=command), facts)
     assert "the secret" in said
+
+
+async def test_folders_on_the_way_to_what_is_shown_can_be_listed(
+    facts: HostFacts, folders: Folders
+) -> None:
+    # An importer lists a folder before it looks into it. Below /tmp all can be listed anyway.
+    if not Path("/var/lib/dpkg/info").is_dir():
+        pytest.skip("no Debian: the test wants a folder that lies deep, not below /tmp")
+    filesystem = FilesystemPolicy(read_allow=("/var/lib/dpkg/info",))
+    script = "ls / | grep -c usr; ls /var; ls /var/lib; ls /var/lib/dpkg; ls /root || echo no"
+    plan = plan_of(shell(script), facts, folders, filesystem=filesystem)
+    said, end = await answer_of(plan, facts)
+    assert said.splitlines() == ["1", "lib", "dpkg", "info", "no"]
+    assert end.exit_status == 0
 
 
 async def test_rules_that_cant_be_set_keep_the_program_from_running(

@@ -2,8 +2,8 @@
  *
  * confine ABI MODE=PATH... -- PROGRAM ARGUMENT...
  *
- * MODE is `read` (and run), `write` (everything), or `device` (read and write what is there). What no
- * PATH covers can't be opened, whatever is mounted there; from version 6 on, signals and abstract
+ * MODE is `list` (read a folder's names), `read` (and run), `write` (everything), or `device` (read and
+ * write what is there). What no PATH covers can't be opened, whatever is mounted there; from version 6 on, signals and abstract
  * sockets end at the plugin's own processes too. A path that isn't there is passed over: nothing can
  * be opened at it. Anything else that goes wrong ends it with 126, and the plugin isn't started.
  *
@@ -66,6 +66,7 @@ static uint64_t known_to(long version) {
 static const uint64_t OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
 
 static uint64_t rights(const char *mode, size_t length, uint64_t all) {
+    if (length == 4 && !strncmp(mode, "list", 4)) return READ_DIR;
     if (length == 4 && !strncmp(mode, "read", 4)) return EXECUTE | READ_FILE | READ_DIR;
     if (length == 5 && !strncmp(mode, "write", 5)) return all;
     if (length == 6 && !strncmp(mode, "device", 6))
