@@ -39,11 +39,11 @@ from sigil_actors.core.handshake import (
     HandshakeOffer,
 )
 from sigil_actors.core.text import escape_text
-from sigil_actors.errors import PluginCrashedError
+from sigil_actors.errors import PluginCrashedError, PluginStartError
 from sigil_actors.rpc.channel import Channel
 from sigil_actors.rpc.server import Server
 from sigil_actors.tiers.process.connected_plugin import ConnectedPlugin, open_connected_plugin
-from sigil_actors.tiers.process.group_guard import open_group_guard
+from sigil_actors.tiers.process.group_guard import GroupGuard, open_group_guard
 from sigil_actors.tiers.process.plain_program import open_plain_program
 from sigil_actors.tiers.process.program_file import check_program
 from sigil_actors.tiers.process.running_plugin import open_running_plugin
@@ -264,6 +264,7 @@ async def _open_plugin(config: ClientConfig) -> AsyncGenerator[ConnectedPlugin, 
                 guard=guard,
             )
         )
+        await _must_be_guarded(name, guard)
         running = await stack.enter_async_context(
             open_running_plugin(
                 name,
@@ -277,6 +278,18 @@ async def _open_plugin(config: ClientConfig) -> AsyncGenerator[ConnectedPlugin, 
                 running, offer, folder=folder, certificate=certificate, has_own_network=False
             )
         )
+
+
+async def _must_be_guarded(name: str, guard: GroupGuard) -> None:
+    """See that the guard is there: it was asked for before the plugin, and not waited for."""
+    try:
+        await guard.wait_started()
+    except OSError as error:
+        raise PluginStartError(
+            name,
+            f"what it starts can't be guarded: {error}",
+            remedy="It takes a /bin/sh",
+        ) from error
 
 
 def _completed(

@@ -44,6 +44,10 @@ class GroupGuard:
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
         self._groups: set[int] = set()
+        self.first = trio.Event()
+        """Set once it is known whether the first guard could be started."""
+        self.error: OSError | None = None
+        """Why it couldn't."""
         self.pid: int | None = None
         """The guard's process; None while there is none."""
 
@@ -56,6 +60,16 @@ class GroupGuard:
     def descriptor(self) -> int:
         """Return the pipe, for a child that tells the guard of itself: `add GROUP`, a line."""
         return self._pipe
+
+    async def wait_started(self) -> None:
+        """Wait until there is a guard.
+
+        Raises:
+            OSError: there is no shell.
+        """
+        await self.first.wait()
+        if self.error is not None:
+            raise self.error
 
     @contextmanager
     def watching(self, group: int) -> Generator[None, None, None]:
@@ -86,8 +100,8 @@ class GroupGuard:
 async def open_group_guard(spawner: Spawner) -> AsyncGenerator[GroupGuard, None]:
     """Run a guard as long as the block lasts.
 
-    Raises:
-        OSError: there is no shell.
+    It is started before whatever the same spawner is asked for in the block, and need not be there
+    yet when the block is entered: `wait_started` tells whether it could be.
     """
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
@@ -109,25 +123,26 @@ async def _keep_guarding(
     guard: GroupGuard,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Have a guard run until cancelled; the first one that can't be started is an error."""
-    is_first = True
+    """Have a guard run until cancelled, unless not even the first can be started."""
+    # The spawner is asked before anybody else has a turn.
+    task_status.started()
     while True:
         try:
             child = await spawner.spawn(
                 ("/bin/sh", "-c", _SCRIPT, "sh", *map(str, guard.groups)), env={}, stdin=pipe
             )
         except OSError as error:
-            if is_first:
-                raise
+            if not guard.first.is_set():
+                guard.error = error
+                guard.first.set()
+                return
             logger.error(  # noqa: TRY400 - the error is the message
                 "what a killed host leaves behind isn't guarded now: %s", error
             )
         else:
             async with child:
                 guard.pid = child.pid
-                if is_first:
-                    task_status.started()
-                    is_first = False
+                guard.first.set()
                 end = await child.wait()
                 guard.pid = None
             logger.warning("the guard of plugins' processes ended (%s), and is started again", end)

@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from sigil_actors.actors.nursery import open_bare_nursery
 from sigil_actors.actors.worker_thread import run_in_worker
 from sigil_actors.storage.temporary_folder import make_temporary_folder, sweep_temporary_folders
 from sigil_actors.tiers.process.removal import remove_folder
@@ -89,11 +90,18 @@ async def _remove(folder: Path) -> None:
 @asynccontextmanager
 async def open_socket_dirs() -> AsyncGenerator[SocketDirs, None]:
     """Own a folder for sockets as long as the block lasts; sweep those whose owner was killed."""
-    await run_in_worker(partial(sweep_temporary_folders, PREFIX, remove_folder))
     folder = make_temporary_folder(PREFIX)
     try:
-        yield SocketDirs(folder.path)
+        async with open_bare_nursery() as nursery:
+            # Beside whatever is started: what others left is in nobody's way.
+            nursery.start_soon(_sweep)
+            yield SocketDirs(folder.path)
     finally:
         # As above.
         with trio.move_on_after(REMOVE_S, shield=True):
             await run_in_worker(partial(folder.release, remove_folder))
+
+
+@trio.lowlevel.enable_ki_protection
+async def _sweep() -> None:
+    await run_in_worker(partial(sweep_temporary_folders, PREFIX, remove_folder))

@@ -39,6 +39,7 @@ async def open_workshop(
         spawner = await stack.enter_async_context(Spawner())
         try:
             guard = await stack.enter_async_context(open_group_guard(spawner))
+            await guard.wait_started()
             socket_dirs = await stack.enter_async_context(open_socket_dirs())
         except OSError as error:
             raise SandboxUnavailableError(

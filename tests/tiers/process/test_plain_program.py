@@ -1,10 +1,10 @@
 """A program without a sandbox is gone with its block, and with its host, all the same."""
 
 import os
-import shutil
+import platform
 import signal
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -12,11 +12,16 @@ import pytest
 import trio
 
 from sigil_actors.errors import PluginStartError
+from sigil_actors.tiers.process import plain_program
 from sigil_actors.tiers.process.group_guard import open_group_guard
 from sigil_actors.tiers.process.plain_program import PlainProgram, open_plain_program
 from sigil_actors.tiers.process.program import ProgramEnd
 from sigil_actors.tiers.process.spawner import Spawner
+from sigil_actors.tiers.process.static_programs import DIE_WITH_PARENT, build, static_program
 from tests.tiers.process.machine import children, descriptors, eventually, is_alive
+
+IN_PYTHON = ("-I", "-S", "-c", plain_program._ASK_IN_PYTHON)
+DIE_WITH_PARENT_HERE = str(static_program(DIE_WITH_PARENT, platform.machine()))
 
 
 @asynccontextmanager
@@ -108,12 +113,28 @@ async def test_a_host_that_is_killed_leaves_neither_the_program_nor_what_it_star
         await eventually(lambda: not any(map(is_alive, pids)))
 
 
-async def test_where_there_is_no_setpriv_the_program_asks_for_its_death_signal_itself(
+async def test_where_there_is_no_program_for_it_python_asks_for_the_death_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "which", lambda *_args, **_named: None)
+    monkeypatch.setattr(plain_program, "_asking_program", lambda: (sys.executable, *IN_PYTHON))
     async with running(("/bin/sh", "-c", "echo $$; exec sleep 1000"), tmp_path) as program:
         assert int(await program.stdout.receive_some(100)) == program.pid
+
+
+@pytest.mark.parametrize("road", [(DIE_WITH_PARENT_HERE,), (sys.executable, *IN_PYTHON)])
+async def test_a_program_whose_parent_is_dead_already_is_never_begun(
+    road: tuple[str, ...], tmp_path: Path
+) -> None:
+    async with (
+        Spawner() as spawner,
+        await spawner.spawn((*road, "1", "/bin/touch", str(tmp_path / "begun")), env={}) as child,
+    ):
+        assert (await child.wait()).exit_status == 126
+    assert not (tmp_path / "begun").exists()
+
+
+def test_this_machine_takes_the_fast_road() -> None:
+    assert plain_program._asking_program() == (DIE_WITH_PARENT_HERE,)
 
 
 async def test_a_port_that_the_program_listens_at_is_reached(tmp_path: Path) -> None:
@@ -140,3 +161,13 @@ async def test_no_program_without_its_folder(tmp_path: Path) -> None:
         async with running(("/bin/true",), tmp_path / "nowhere"):
             pass
     assert (descriptors(), children()) == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("CI" not in os.environ, reason="building takes a while; CI does it")
+def test_a_rebuild_gives_the_committed_bytes(
+    require: Callable[[str], None], tmp_path: Path
+) -> None:
+    require("zig")
+    built = build(DIE_WITH_PARENT, "x86_64", tmp_path)
+    assert built.read_bytes() == static_program(DIE_WITH_PARENT, "x86_64").read_bytes()

@@ -80,7 +80,8 @@ async def test_what_a_killed_runtime_left_is_swept_and_what_a_living_one_has_is_
         other.wait()
     assert (left / "1").exists()
     async with open_socket_dirs():
-        assert not left.exists()
+        pass  # it is swept meanwhile, and waited for at the end
+    assert not left.exists()
 
 
 def test_a_folder_is_removed_however_deep_it_is_and_no_link_is_followed(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
  * arguments, and writes a line `NAME TAB held|through|skipped TAB what happened` for each attack. The last
  * one takes memory until it is ended, so that its line says `started` before.
  *
- * Rebuilt by sigil_actors/tiers/process/proof/build.py; a test compares.
+ * Rebuilt by sigil_actors/tiers/process/static_programs.py; a test compares.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

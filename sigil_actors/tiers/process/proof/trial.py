@@ -39,7 +39,7 @@ def attack_program(architecture: str) -> bytes:
     except OSError as error:
         raise SandboxUnavailableError(
             f"a sandbox can't be tried on this machine: {path.name} is missing",
-            remedy="Build it with `python -m sigil_actors.tiers.process.proof.build`",
+            remedy="Build it with `python -m sigil_actors.tiers.process.static_programs`",
         ) from error
 
 

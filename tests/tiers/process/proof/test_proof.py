@@ -20,9 +20,9 @@ from sigil_actors.core.sandbox_plan import SandboxPlan
 from sigil_actors.core.sandbox_proof import AttackResult, SandboxProof
 from sigil_actors.errors import AuditUnavailableError, SandboxBrokenError, SandboxUnavailableError
 from sigil_actors.tiers.process.proof import trial
-from sigil_actors.tiers.process.proof.build import build
 from sigil_actors.tiers.process.proof.keeper import ProofKeeper
 from sigil_actors.tiers.process.sandbox.probe import probe_host_blocking
+from sigil_actors.tiers.process.static_programs import ATTACKS, build
 from tests.tiers.process.sandbox.sandboxes import IDENTITY, PROXY, Folders, open_host, plan_of
 
 NOTHING = EgressRule.from_entries(())
@@ -257,7 +257,7 @@ def test_a_rebuild_of_the_attacks_gives_the_committed_bytes(
     require: Callable[[str], None], tmp_path: Path
 ) -> None:
     require("zig")
-    built = build("x86_64", tmp_path)
+    built = build(ATTACKS, "x86_64", tmp_path)
     assert built.read_bytes() == trial.attack_program("x86_64")
 
 

@@ -11,8 +11,8 @@ from sigil_actors.core.host_facts import HostFacts
 from sigil_actors.core.sandbox_mounts import Bind
 from sigil_actors.core.sandbox_plan import SandboxPlan
 from sigil_actors.tiers.process.sandbox import launch
-from sigil_actors.tiers.process.sandbox.confine.build import build
 from sigil_actors.tiers.process.sandbox.confine.program import confined
+from sigil_actors.tiers.process.static_programs import CONFINE, build
 from tests.tiers.process.sandbox.sandboxes import Folders, answer_of, plan_of, shell
 
 LEAK = "/leaked"
@@ -78,5 +78,5 @@ def test_a_rebuild_gives_the_committed_bytes(require: "object", tmp_path: Path) 
     require("zig")  # type: ignore[operator] # the fixture of tests/conftest.py
     from sigil_actors.tiers.process.sandbox.confine import program
 
-    built = build("x86_64", tmp_path)
+    built = build(CONFINE, "x86_64", tmp_path)
     assert built.read_bytes() == program._program("x86_64")

@@ -7,7 +7,7 @@
  * sockets end at the plugin's own processes too. A path that isn't there is passed over: nothing can
  * be opened at it. Anything else that goes wrong ends it with 126, and the plugin isn't started.
  *
- * Rebuilt by sigil_actors/tiers/process/sandbox/confine/build.py; a test compares.
+ * Rebuilt by sigil_actors/tiers/process/static_programs.py; a test compares.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -28,5 +28,5 @@ def _program(architecture: str) -> bytes:
     except OSError as error:
         raise SandboxUnavailableError(
             f"a sandbox's second layer can't be made on this machine: {path.name} is missing",
-            remedy="Build it: python -m sigil_actors.tiers.process.sandbox.confine.build",
+            remedy="Build it: python -m sigil_actors.tiers.process.static_programs",
         ) from error
