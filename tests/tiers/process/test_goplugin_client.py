@@ -33,6 +33,7 @@ from sigil_actors.goplugin import (
 from sigil_actors.rpc.status import RpcError, StatusCode
 from sigil_actors.sandbox import generate_args
 from sigil_actors.tiers.process import running_plugin
+from sigil_actors.tiers.process.group_guard import GroupGuard
 from sigil_actors.tiers.process.spawner import Spawner
 from tests.tiers.process.machine import children, descriptors, eventually, is_alive
 
@@ -283,4 +284,19 @@ async def test_a_client_runs_a_plugin_in_the_generated_sandbox(
     before = descriptors(), children()
     async with GoPluginClient(config) as client:
         assert await add(client, 5) == 5
+    assert (descriptors(), children()) == before
+
+
+async def test_no_plugin_runs_where_what_it_starts_cant_be_guarded(
+    config: ClientConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: GroupGuard) -> None:
+        await trio.lowlevel.checkpoint()
+        raise FileNotFoundError(2, "No such file or directory", "/bin/sh")
+
+    monkeypatch.setattr(GroupGuard, "wait_started", refuse)
+    before = descriptors(), children()
+    with pytest.raises(PluginStartError, match="can't be guarded"):
+        async with GoPluginClient(config):
+            pass
     assert (descriptors(), children()) == before

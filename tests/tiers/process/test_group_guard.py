@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import trio
 
 from sigil_actors.tiers.process.group_guard import GroupGuard, open_group_guard
 from sigil_actors.tiers.process.spawner import Spawner
@@ -60,3 +61,17 @@ async def test_a_guard_that_is_killed_is_followed_by_one_that_knows_as_much(
                     await before.wait()
                     await after.wait()
     assert "is started again" in caplog.text
+
+
+async def test_that_there_can_be_no_guard_is_told_to_whoever_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(*_args: object, **_named: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise FileNotFoundError(2, "No such file or directory", "/bin/sh")
+
+    async with Spawner() as spawner:
+        monkeypatch.setattr(spawner, "spawn", refuse)
+        async with open_group_guard(spawner) as guard:
+            with pytest.raises(FileNotFoundError):
+                await guard.wait_started()
