@@ -1,9 +1,11 @@
 """grpcio as it comes: a synchronous stub in a plain thread, futures where many calls are wanted.
 
+With the argument `threads`, many calls are as many threads, each of which waits for its own.
 It can't start a go-plugin plugin, so it is connected to one that another host has started.
 """
 
 import statistics
+import sys
 import threading
 import time
 
@@ -52,6 +54,27 @@ class Host:
         passed = time.perf_counter() - began
         return Answer(value=calls / passed, cpu_us=(processor_s() - cpu) / calls * 1e6)
 
+    async def rate_of_threads(self, seconds: float, in_flight: int) -> Answer:
+        """Return the calls a second that so many threads get, one after another each."""
+        call = identity_of(self._channel)
+        calls = [0] * in_flight
+        cpu, began = processor_s(), time.perf_counter()
+
+        def go_on_calling(number: int) -> None:
+            while not calls[number] or time.perf_counter() < began + seconds:
+                call(REQUEST)
+                calls[number] += 1
+
+        threads = [
+            threading.Thread(target=go_on_calling, args=[number]) for number in range(in_flight)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        passed = time.perf_counter() - began
+        return Answer(value=sum(calls) / passed, cpu_us=(processor_s() - cpu) / sum(calls) * 1e6)
+
     async def chunks(self, chunks: int) -> Answer:
         """Return the microseconds that each chunk of a long answer takes."""
         execute = execute_of(self._channel)
@@ -67,7 +90,7 @@ if __name__ == "__main__":
     answers: Answers = {
         "attach": host.attach,
         "unary": host.unary,
-        "rate": host.rate,
+        "rate": host.rate_of_threads if "threads" in sys.argv else host.rate,
         "chunks": host.chunks,
     }
     trio.run(answer_lines, answers, next_line)

@@ -24,6 +24,8 @@ from benchmarks.hosts.lines import HostProgram, open_host, python_program
 
 OURS = "sigil-actors"
 GRPCIO = "grpcio"
+GRPCIO_THREADS = "threads on grpcio"
+"""The same stub; 128 in flight are 128 threads, as a program without futures has them."""
 GO = "Go host"
 PYVIDER = "pyvider-rpcplugin"
 
@@ -84,7 +86,9 @@ Sides = Mapping[str, Side]
 """By the host's name."""
 
 
-def compare_calls(hosts: Mapping[str, HostProgram], budget: Budget) -> Mapping[Figure, Sides]:
+def compare_calls(
+    hosts: Mapping[str, HostProgram], budget: Budget
+) -> Mapping[Figure, dict[str, Side]]:
     """Let hosts that are connected take turns in calling their plugin."""
     figures = (UNARY, RATE, CPU, CHUNK)
     sides = {figure: {name: Side(name) for name in hosts} for figure in figures}
@@ -133,14 +137,18 @@ def _run(budget: Budget) -> Sequence[Row]:
     with (
         open_host(*python_program("hosts.ours")) as ours,
         open_host(*python_program("hosts.raw_grpcio")) as grpcio,
+        open_host(*python_program("hosts.raw_grpcio"), "threads") as threads,
         open_host(str(go_program("benchhost"))) as go,
     ):
         launched = ours.ask("launch", argv=[plugin])
-        for other in (grpcio, go):
+        for other in (grpcio, threads, go):
             other.ask("attach", address=launched.address, pid=launched.pid)
-        hosts = {OURS: ours, GRPCIO: grpcio, GO: go}
-        figures = {
-            **compare_calls(hosts, budget),
+        hosts = {OURS: ours, GRPCIO: grpcio, GRPCIO_THREADS: threads, GO: go}
+        calls = compare_calls(hosts, budget)
+        for figure in (UNARY, CHUNK):
+            del calls[figure][GRPCIO_THREADS]  # one call at a time is the same as without
+        figures: dict[Figure, Sides] = {
+            **calls,
             COLD: compare_starts({OURS: ours, GO: go}, plugin, budget),
         }
     return rows_of("rpc_call", figures)
